@@ -1,0 +1,1 @@
+"""What stays in the cache and whether it is still what the source has."""

@@ -1,0 +1,1 @@
+"""A peer's mind, for one download: which block from whom next."""

@@ -1,0 +1,1 @@
+"""The SuperNode's mind: who gets which parents, which seed block goes to whom."""

@@ -1,0 +1,274 @@
+"""What is to be distributed: tasks and their editions.
+
+A **task** is one content to distribute. With a digest it is named by that digest alone, so
+that the same layer in two repositories is one swarm; otherwise by its normalised URL
+without the filtered query parameters, and its tag. Request headers are no part of it.
+
+An **edition** is one version of a task's content, named by what the source said of it.
+Blocks belong to an edition, never to a task alone, so that bytes of two editions cannot mix.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NewType, Self
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from damselfly.core.blocks import BlockLayout
+from damselfly.core.digest import Digest
+from damselfly.errors import TaskSpecError
+
+TaskId = NewType("TaskId", str)
+"""64 lower-case hexadecimal digits."""
+
+EditionId = NewType("EditionId", str)
+"""32 lower-case hexadecimal digits."""
+
+Headers = tuple[tuple[str, str], ...]
+
+URL_CHARS_MAX = 16 << 10  # signed URLs reach 4 KiB; nginx refuses request lines above 8 KiB
+HEADERS_CHARS_MAX = 32 << 10  # nginx and Apache refuse more
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_TASK_ID = re.compile(r"[0-9a-f]{64}")
+_EDITION_ID = re.compile(r"[0-9a-f]{32}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_CONTROLS = re.compile(r"[\x00-\x20\x7f]")
+
+# damselfly frames, ranges and validates requests itself; a caller's own would break them.
+_HEADERS_RESERVED = frozenset(
+    (
+        "accept-encoding connection content-length expect host if-match if-modified-since "
+        "if-none-match if-range if-unmodified-since keep-alive proxy-connection range te "
+        "trailer transfer-encoding upgrade"
+    ).split()
+)
+
+
+def is_task_id(text: str) -> bool:
+    """Say whether a text can be a task id."""
+    return bool(_TASK_ID.fullmatch(text))
+
+
+def is_edition_id(text: str) -> bool:
+    """Say whether a text can be an edition id."""
+    return bool(_EDITION_ID.fullmatch(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """What a user asks for.
+
+    Attributes:
+        url: An http or https URL, checked and normalised.
+        digest: What the content must hash to, if known.
+        tag: Free text that keeps contents of one URL apart, such as a release.
+        filtered_query: Names of query parameters that do not name the content, such as
+            signatures and expiry times.
+        headers: Sent to the source; secrets, so never shown and no part of the identity.
+    """
+
+    url: str
+    digest: Digest | None = None
+    tag: str = ""
+    filtered_query: tuple[str, ...] = ()
+    headers: Headers = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", normalise_url(self.url))
+
+    @property
+    def task_id(self) -> TaskId:
+        """The id of the task; equal for everybody who means the same content."""
+        if self.digest is not None:
+            name = f"digest\n{self.digest}"
+        else:
+            name = f"url\n{_identity_url(self.url, self.filtered_query)}\n{self.tag}"
+        return TaskId(hashlib.sha256(name.encode()).hexdigest())
+
+    @property
+    def display_url(self) -> str:
+        """The URL as logs and messages may show it: without credentials and query."""
+        return display_url(self.url)
+
+
+def normalise_url(url: str) -> str:
+    """Return the URL in the one form that is compared and asked for.
+
+    Scheme and host become lower case, a default port and the fragment go, an empty path
+    becomes `/`. Path and query stay to the letter: only the source knows what they mean.
+
+    Raises:
+        TaskSpecError: It is no http or https URL with a host.
+    """
+    shown = display_url(url)
+    if len(url) > URL_CHARS_MAX:
+        expected = f"it is longer than {URL_CHARS_MAX} characters"
+        raise TaskSpecError(what="URL", value=shown[:80] + "…", expected=expected)
+    if _CONTROLS.search(url):
+        expected = "it contains spaces or control characters; percent-encode them"
+        raise TaskSpecError(what="URL", value=shown, expected=expected)
+    parts, host, port = _split(url, shown)
+    if ":" in host:
+        host = f"[{host}]"
+    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
+        host = f"{host}:{port}"
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit((parts.scheme, userinfo + at + host, parts.path or "/", parts.query, ""))
+
+
+def _split(url: str, shown: str) -> tuple[SplitResult, str, int | None]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise TaskSpecError(what="URL", value=shown, expected=f"{exc}".lower()) from exc
+    if parts.scheme not in _DEFAULT_PORTS:
+        expected = "it must begin with http:// or https://"
+        raise TaskSpecError(what="URL", value=shown, expected=expected)
+    if not host:
+        raise TaskSpecError(what="URL", value=shown, expected="it names no host")
+    return parts, host, port
+
+
+def display_url(url: str) -> str:
+    """Return a URL without credentials, query and fragment, where secrets live."""
+    head = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme, separator, rest = head.partition("://")
+    if not separator:
+        return head
+    authority, slash, path = rest.partition("/")
+    return scheme + separator + authority.rpartition("@")[2] + slash + path
+
+
+def _identity_url(url: str, filtered_query: Iterable[str]) -> str:
+    parts = urlsplit(url)
+    dropped = frozenset(filtered_query)
+    query = "&".join(
+        pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in dropped
+    )
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Return name and value of a header written as `Name: value`.
+
+    Raises:
+        TaskSpecError: It is no header, or one that damselfly sets itself. The message shows
+            the name alone, since the value may be a secret.
+    """
+    name, colon, value = text.partition(":")
+    name, value = name.strip(), value.strip()
+    if not colon or not _HEADER_NAME.fullmatch(name):
+        shown = name if colon else "…"
+        raise TaskSpecError(what="header", value=shown, expected="write it as 'Name: value'")
+    if any(mark in value for mark in "\r\n\0"):
+        raise TaskSpecError(what="header", value=name, expected="its value spans several lines")
+    if name.lower() in _HEADERS_RESERVED:
+        raise TaskSpecError(what="header", value=name, expected="damselfly sets it itself")
+    if len(text) > HEADERS_CHARS_MAX:
+        expected = f"it is longer than {HEADERS_CHARS_MAX} characters"
+        raise TaskSpecError(what="header", value=name, expected=expected)
+    return name, value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validators:
+    """What a source says of a version of its content.
+
+    Attributes:
+        etag: As the header has it, with quotes and `W/`; empty when there is none.
+        last_modified: As the header has it; empty when there is none.
+    """
+
+    etag: str = ""
+    last_modified: str = ""
+
+    @property
+    def has_any(self) -> bool:
+        """Whether a later version can be told from this one."""
+        return bool(self.etag or self.last_modified)
+
+    @property
+    def if_range(self) -> str:
+        """What an If-Range header may carry: a strong ETag, else the date, else nothing."""
+        if self.etag and not self.etag.startswith("W/"):
+            return self.etag
+        return self.last_modified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edition:
+    """One version of a task's content, and how it is cut.
+
+    Attributes:
+        edition_id: Its name; see `name_edition`.
+        task_id: The task it is a version of.
+        block_bytes: Length of each block but the last.
+        size_bytes: Length; None until the end of a source that does not tell was seen.
+        validators: What the source said of it.
+        digest: What the whole hashes to, if known.
+        display_url: Where it came from, without secrets.
+    """
+
+    edition_id: EditionId
+    task_id: TaskId
+    block_bytes: int
+    size_bytes: int | None
+    validators: Validators = Validators()
+    digest: Digest | None = None
+    display_url: str = ""
+
+    @property
+    def layout(self) -> BlockLayout:
+        """The cut; of length 0 as long as the length is unknown."""
+        return BlockLayout(size_bytes=self.size_bytes or 0, block_bytes=self.block_bytes)
+
+    def sized(self, size_bytes: int) -> Self:
+        """Return the same edition with its length known."""
+        assert self.size_bytes in (None, size_bytes)
+        return replace(self, size_bytes=size_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What names an edition: what the source said of its content.
+
+    Attributes:
+        size_bytes: Length, or None when the source did not tell.
+        validators: ETag and Last-Modified.
+        digest: What the whole hashes to, asked for by the user or told by the source.
+    """
+
+    size_bytes: int | None
+    validators: Validators = Validators()
+    digest: Digest | None = None
+
+
+def name_edition(
+    task_id: TaskId, facts: SourceFacts, *, block_bytes: int, reading: str
+) -> EditionId:
+    """Return the id of the edition that a source described.
+
+    Two readers that were told the same get the same id, so that a SuperNode that lost its
+    cache finds the blocks of its hosts valid. A source that says nothing that could tell
+    two versions apart gets a new edition with each reading.
+
+    Args:
+        task_id: The task it is a version of.
+        facts: What the source said.
+        block_bytes: The cut; the same content cut otherwise is another edition.
+        reading: Anything unique to this reading of the source.
+    """
+    if facts.digest is not None:
+        name = f"digest\n{facts.digest}"
+    elif facts.validators.has_any:
+        # An ETag alone names a version; dates have whole seconds, so the length helps.
+        validators = facts.validators
+        name = f"validators\n{validators.etag or validators.last_modified}\n{facts.size_bytes}"
+    else:
+        name = f"reading\n{reading}"
+    text = f"{task_id}\n{block_bytes}\n{name}"
+    return EditionId(hashlib.sha256(text.encode()).hexdigest()[:32])

@@ -1,0 +1,395 @@
+"""Everything that can go wrong, as one tree.
+
+The class of an error answers "what next?"; its fields say to what it happened, and its
+message is made from them::
+
+    DamselflyError
+    ├── UsageError                   the caller asked for the impossible     tell them
+    │   ├── SettingsError            a file, a key, what was expected
+    │   ├── TaskSpecError            a URL, digest or header that is none
+    │   └── OutputError              the output path cannot be written
+    ├── SourceError                  the source
+    │   ├── SourceUnreachableError   no answer                               retry, backoff
+    │   ├── SourceRefusedError       an answer that is a refusal             pass it on
+    │   ├── SourceBrokenError        it broke its own promise (length, …)    retry, then give up
+    │   └── SourceChangedError       other content than before               start anew, once
+    ├── ParentError                  one peer; never reaches the user
+    │   ├── ParentUnreachableError   cannot be reached, closed midway        next parent
+    │   ├── ParentStalledError       sends nothing any more                  next parent
+    │   ├── ParentBusyError          has no slot                             this one later
+    │   ├── BlockMissingError        does not hold the block                 next parent
+    │   └── BlockCorruptError        sent other bytes than promised          blame this one
+    ├── SuperNodeError
+    │   ├── SuperNodeUnreachableError                                        go on without
+    │   └── TaskRejectedError        the SuperNode will not serve the task   tell them
+    ├── DaemonUnreachableError       the daemon's socket does not answer     tell them
+    ├── StorageError                 our own disk
+    │   ├── StorageFullError         quota or disk full                      evict, then give up
+    │   ├── StorageDamagedError      an entry that is not what it was        drop it, refetch
+    │   └── StorageUnusableError     folder in use, not ours, not writable   tell them
+    ├── DigestMismatchError          the finished whole is wrong             hand nothing out
+    ├── NoProviderError              nobody can give the missing blocks      tell them
+    ├── DownloadTimeoutError         the user's own limit                    tell them
+    ├── AddressInUseError            a port somebody else listens on         tell them
+    ├── ProtocolError
+    │   ├── LocalProtocolError       we were about to break it: our bug
+    │   └── RemoteProtocolError      they broke it                           close, blame
+    └── InvalidTransitionError       an event in a state it cannot occur in: our bug
+
+Each leaf that can reach a user of dfget has its own `exit_code` (see docs/running/errors.md).
+"""
+
+from collections.abc import Sequence
+
+
+class DamselflyError(Exception):
+    """Something went wrong; the class says what to do next."""
+
+    exit_code = 1
+    http_status = 500
+
+
+class UsageError(DamselflyError):
+    """The caller asked for something impossible."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class SettingsError(UsageError):
+    """A setting cannot be used.
+
+    Attributes:
+        where: The file, flag or variable that holds the setting.
+        key: Dotted name of the setting.
+        expected: What would have been right, in words.
+    """
+
+    def __init__(self, *, where: str, key: str, expected: str) -> None:
+        self.where, self.key, self.expected = where, key, expected
+        super().__init__(f"{where}: {key}: {expected}")
+
+
+class TaskSpecError(UsageError):
+    """What should be downloaded is not described properly.
+
+    Attributes:
+        what: The part that is wrong, such as "URL" or "header".
+        value: What was given, without secrets.
+        expected: What would have been right, in words.
+    """
+
+    def __init__(self, *, what: str, value: str, expected: str) -> None:
+        self.what, self.value, self.expected = what, value, expected
+        super().__init__(f"{what} {value!r} cannot be used: {expected}")
+
+
+class OutputError(UsageError):
+    """The output path cannot be written."""
+
+    exit_code = 3
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"cannot write {path}: {reason}")
+
+
+class SourceError(DamselflyError):
+    """The source did not give the content."""
+
+    exit_code = 10
+    http_status = 502
+
+
+class SourceUnreachableError(SourceError):
+    """The source does not answer at all.
+
+    Attributes:
+        url: The source, without credentials and query.
+    """
+
+    exit_code = 11
+
+    def __init__(self, *, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"source {url} cannot be reached: {reason}; try again when it is up")
+
+
+class SourceRefusedError(SourceError):
+    """The source answered with a refusal.
+
+    Attributes:
+        url: The source, without credentials and query.
+        status: Its HTTP status.
+    """
+
+    exit_code = 12
+
+    def __init__(self, *, url: str, status: int) -> None:
+        self.url, self.status = url, status
+        self.http_status = status if 400 <= status < 500 else 502  # noqa: PLR2004
+        hint = {
+            401: "it wants credentials; give them with --header",
+            403: "these credentials may not read it",
+            404: "there is nothing at this address",
+            416: "it cannot give this range",
+            429: "it is asked too often; try again later",
+        }.get(status, "ask whoever runs it" if status >= 500 else "check the address")  # noqa: PLR2004
+        super().__init__(f"source {url} answered {status}: {hint}")
+
+
+class SourceBrokenError(SourceError):
+    """The source broke a promise of its own: a length, a range, an encoding."""
+
+    exit_code = 13
+
+    def __init__(self, *, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"source {url} sent a broken answer: {reason}")
+
+
+class SourceChangedError(SourceError):
+    """The source has other content than when the download began."""
+
+    exit_code = 14
+
+    def __init__(self, *, url: str, promised: str, came: str) -> None:
+        self.url, self.promised, self.came = url, promised, came
+        super().__init__(
+            f"source {url} changed during the download: it promised {promised}, then {came}; "
+            "start again to get the new content"
+        )
+
+
+class ParentError(DamselflyError):
+    """One parent failed; there are others.
+
+    Attributes:
+        parent: Id of the host that failed.
+    """
+
+    exit_code = 20
+    word = "failed"
+
+    def __init__(self, *, parent: str, reason: str = "") -> None:
+        self.parent, self.reason = parent, reason
+        super().__init__(f"parent {parent} {self.word}" + (f": {reason}" if reason else ""))
+
+
+class ParentUnreachableError(ParentError):
+    """A parent cannot be reached, or closed the connection midway."""
+
+    word = "cannot be reached"
+
+
+class ParentStalledError(ParentError):
+    """A parent stopped sending in the middle of a block."""
+
+    word = "stalled"
+
+
+class ParentBusyError(ParentError):
+    """A parent has no free slot.
+
+    Attributes:
+        retry_after_s: Seconds after which asking again makes sense.
+    """
+
+    word = "is busy"
+
+    def __init__(self, *, parent: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(parent=parent, reason=f"retry after {retry_after_s:g} s")
+
+
+class BlockMissingError(ParentError):
+    """A parent does not hold the block it was asked for."""
+
+    word = "does not hold the block"
+
+
+class BlockCorruptError(ParentError):
+    """A parent sent bytes that are not the block.
+
+    Attributes:
+        block_index: The block that was asked for.
+    """
+
+    word = "sent a corrupt block"
+
+    def __init__(self, *, parent: str, block_index: int, reason: str) -> None:
+        self.block_index = block_index
+        super().__init__(parent=parent, reason=f"block {block_index}: {reason}")
+
+
+class SuperNodeError(DamselflyError):
+    """The SuperNode cannot help."""
+
+    exit_code = 30
+    http_status = 503
+
+
+class SuperNodeUnreachableError(SuperNodeError):
+    """The SuperNode does not answer."""
+
+    exit_code = 31
+
+    def __init__(self, *, address: str, reason: str) -> None:
+        self.address, self.reason = address, reason
+        super().__init__(f"SuperNode {address} cannot be reached: {reason}")
+
+
+class TaskRejectedError(SuperNodeError):
+    """The SuperNode will not or cannot serve the task."""
+
+    exit_code = 32
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the SuperNode cannot serve this task: {reason}")
+
+
+class DaemonUnreachableError(DamselflyError):
+    """The daemon's socket does not answer."""
+
+    exit_code = 33
+    http_status = 503
+
+    def __init__(self, *, socket: str, reason: str) -> None:
+        self.socket, self.reason = socket, reason
+        super().__init__(f"daemon at {socket} does not answer: {reason}")
+
+
+class StorageError(DamselflyError):
+    """Our own disk failed."""
+
+    exit_code = 40
+
+
+class StorageFullError(StorageError):
+    """There is no room for the content.
+
+    Attributes:
+        path: The folder that is full.
+        needed_bytes: What was still to be written.
+        free_bytes: What could be used, after everything idle had been evicted.
+    """
+
+    exit_code = 41
+    http_status = 507
+
+    def __init__(self, *, path: str, needed_bytes: int, free_bytes: int) -> None:
+        self.path, self.needed_bytes, self.free_bytes = path, needed_bytes, free_bytes
+        super().__init__(
+            f"no room in {path}: {needed_bytes} bytes needed, {free_bytes} free; "
+            "free some space or raise the quota"
+        )
+
+
+class StorageDamagedError(StorageError):
+    """An entry on disk is not what it was."""
+
+    exit_code = 42
+
+    def __init__(self, *, path: str, what: str) -> None:
+        self.path, self.what = path, what
+        super().__init__(f"{path} is damaged: {what}; it is fetched again when next needed")
+
+
+class StorageUnusableError(StorageError):
+    """A data folder cannot be used: not ours, in use, or not writable."""
+
+    exit_code = 43
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"data folder {path} cannot be used: {reason}")
+
+
+class DigestMismatchError(DamselflyError):
+    """The finished content is not what its digest promises.
+
+    Attributes:
+        expected: The digest that was promised.
+        actual: The digest of what came.
+    """
+
+    exit_code = 50
+    http_status = 502
+
+    def __init__(self, *, expected: str, actual: str) -> None:
+        self.expected, self.actual = expected, actual
+        super().__init__(
+            f"the content is {actual}, not {expected} as promised; nothing was handed out"
+        )
+
+
+class NoProviderError(DamselflyError):
+    """Nobody can give the missing blocks.
+
+    Attributes:
+        missing_count: How many blocks are missing.
+    """
+
+    exit_code = 51
+    http_status = 503
+
+    def __init__(self, *, missing_count: int, reason: str) -> None:
+        self.missing_count, self.reason = missing_count, reason
+        super().__init__(
+            f"{missing_count} blocks are missing and nobody can give them: {reason}; "
+            "run the same command again to resume"
+        )
+
+
+class DownloadTimeoutError(DamselflyError):
+    """The download took longer than the user allows."""
+
+    exit_code = 52
+    http_status = 504
+
+    def __init__(self, *, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(
+            f"not finished after {timeout_s:g} s; run the same command again to resume"
+        )
+
+
+class AddressInUseError(DamselflyError):
+    """Somebody else listens on the address."""
+
+    exit_code = 60
+
+    def __init__(self, *, address: str, reason: str) -> None:
+        self.address, self.reason = address, reason
+        super().__init__(f"cannot listen on {address}: {reason}")
+
+
+class ProtocolError(DamselflyError):
+    """Somebody broke a protocol."""
+
+    exit_code = 70
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to break the protocol: a bug of ours."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side broke the protocol: close, and blame it."""
+
+    http_status = 400
+
+
+class InvalidTransitionError(DamselflyError):
+    """An event came in a state in which it cannot occur: a bug of ours.
+
+    Attributes:
+        story: The last events of the machine, oldest first.
+    """
+
+    exit_code = 71
+
+    def __init__(self, *, subject: str, state: str, event: str, story: Sequence[str] = ()) -> None:
+        self.subject, self.state, self.event, self.story = subject, state, event, tuple(story)
+        super().__init__(f"{subject}: {event} in state {state}; before: {'; '.join(story)}")

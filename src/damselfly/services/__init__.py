@@ -1,0 +1,1 @@
+"""The shells: they carry the core's instructions out."""

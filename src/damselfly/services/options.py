@@ -1,0 +1,170 @@
+"""What can be set about the services; each default stands here and nowhere else."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+def _require(condition: bool, text: str) -> None:  # noqa: FBT001
+    if not condition:
+        raise ValueError(text)
+
+
+class StalePolicy(StrEnum):
+    """When content is served although the source did not confirm it."""
+
+    NEVER = "never"
+    UNREACHABLE = "unreachable"  # the source gives no answer at all
+    ALWAYS = "always"  # ... or answers with an error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheOptions:
+    """How much of the disk the cache may use.
+
+    Attributes:
+        quota_bytes: The cache evicts idle content, least recently used first, to stay
+            below; 0 is no limit but the reserve.
+        reserve_bytes: Left free for everybody else on the disk.
+    """
+
+    quota_bytes: int = 0
+    reserve_bytes: int = 1 << 30  # log files and package managers need some too
+
+    def __post_init__(self) -> None:
+        _require(self.quota_bytes >= 0, "quota_bytes must not be negative")
+        _require(self.reserve_bytes >= 0, "reserve_bytes must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """How sources are asked.
+
+    Attributes:
+        freshness_window_s: A source that confirmed an edition is not asked again sooner.
+        negative_window_s: A 404 is remembered that long.
+        serve_stale: See `StalePolicy`.
+        connections_max: Requests to one source host at a time.
+        rate_bytes_per_s: Limit for one source host; 0 is none.
+        fallbacks_max: Hosts that may go to the source themselves for one task at a time.
+        connect_timeout_s: A source that does not accept a connection is unreachable.
+        stall_timeout_s: A source that sends nothing for so long is asked again.
+        retries_max: Attempts after the first, each after a longer pause.
+        ca_file: Certificates to trust besides the system's; empty is none.
+    """
+
+    freshness_window_s: float = 10.0
+    negative_window_s: float = 2.0
+    serve_stale: StalePolicy = StalePolicy.UNREACHABLE
+    connections_max: int = 16
+    rate_bytes_per_s: float = 0.0
+    fallbacks_max: int = 2
+    connect_timeout_s: float = 5.0
+    stall_timeout_s: float = 15.0
+    retries_max: int = 4
+    ca_file: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self.freshness_window_s >= 0, "freshness_window_s must not be negative")
+        _require(self.connections_max >= 1, "connections_max must be at least 1")
+        _require(self.fallbacks_max >= 0, "fallbacks_max must not be negative")
+        _require(self.connect_timeout_s > 0, "connect_timeout_s must be positive")
+        _require(self.stall_timeout_s > 0, "stall_timeout_s must be positive")
+        _require(self.retries_max >= 0, "retries_max must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOptions:
+    """How much a host gives to others.
+
+    Attributes:
+        slots: Uploads at a time; more only split the same link.
+        rate_bytes_per_s: Limit over all uploads; 0 is none.
+    """
+
+    slots: int = 4  # scheduling study 3.2: 4 is best where a block takes 2 to 20 latencies
+    rate_bytes_per_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.slots <= 64, "slots must be 1 to 64")  # noqa: PLR2004
+        _require(self.rate_bytes_per_s >= 0, "rate_bytes_per_s must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuperNodeOptions:
+    """The SuperNode.
+
+    Attributes:
+        listen: `host:port` to listen on, for sessions, blocks and the API.
+        data: Folder of the cache.
+        link_rate_bytes_per_s: What one host's link carries; the block size follows from it.
+        neighbours: Parents named to a peer at first; the number doubles at most.
+        children_max: Peers that get seed blocks from the SuperNode itself, per task.
+        uploads: Seed blocks sent at a time and their rate.
+        cache: Quota and reserve.
+        source: How sources are asked.
+    """
+
+    listen: str = "0.0.0.0:8002"  # noqa: S104  # other hosts must reach it
+    data: str = "/var/lib/damselfly/supernode"
+    link_rate_bytes_per_s: float = 125e6
+    neighbours: int = 8
+    children_max: int = 64
+    uploads: UploadOptions = field(default_factory=lambda: UploadOptions(slots=8))
+    cache: CacheOptions = field(default_factory=CacheOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
+
+    def __post_init__(self) -> None:
+        _require(self.link_rate_bytes_per_s > 0, "link_rate_bytes_per_s must be positive")
+        _require(1 <= self.neighbours <= 64, "neighbours must be 1 to 64")  # noqa: PLR2004
+        _require(self.children_max >= 1, "children_max must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonOptions:
+    """The daemon of a host.
+
+    Attributes:
+        supernode: `host:port` of the SuperNode; empty: none, every download is direct.
+        data: Folder of the cache.
+        listen: `host:port` for other hosts.
+        advertise: `host:port` under which others reach it; empty: the address from which
+            it reaches the SuperNode, with the port of `listen`.
+        location: `region/zone/rack`; empty is unknown.
+        socket: Path of the Unix socket for dfget; empty: `daemon.sock` in `data`.
+        socket_group: Group that may use the socket besides the daemon's own user.
+        download_rate_bytes_per_s: Limit over all downloads; 0 is none.
+        uploads: What it gives to others.
+        cache: Quota and reserve.
+        source: How sources are asked when the swarm cannot help.
+    """
+
+    supernode: str = ""
+    data: str = "/var/lib/damselfly/daemon"
+    listen: str = "0.0.0.0:65000"  # noqa: S104  # other hosts must reach it
+    advertise: str = ""
+    location: str = ""
+    socket: str = ""
+    socket_group: str = ""
+    download_rate_bytes_per_s: float = 0.0
+    uploads: UploadOptions = field(default_factory=UploadOptions)
+    cache: CacheOptions = field(default_factory=CacheOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EphemeralOptions:
+    """A dfget that is a peer itself while it runs.
+
+    Attributes:
+        supernode: `host:port` of the SuperNode; empty: none, the download is direct.
+        listen: `host:port` for other hosts; port 0 takes any free one.
+        location: `region/zone/rack`; empty is unknown.
+        uploads: What it gives to others while it runs.
+        source: How the source is asked when the swarm cannot help.
+    """
+
+    supernode: str = ""
+    listen: str = "0.0.0.0:0"  # noqa: S104  # other hosts must reach it
+    location: str = ""
+    uploads: UploadOptions = field(default_factory=UploadOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)

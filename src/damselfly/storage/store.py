@@ -1,0 +1,136 @@
+"""The store of editions: what the disk and the memory implementation promise.
+
+All methods may be called from any thread and may wait for a disk; services call them in
+threads. `tests/contract/block_store.py` is the same text as tests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from damselfly.core.blocks import BlockSet, Span
+from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.core.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class SendableBlock:
+    """Where the plain bytes of one block lie, so that the kernel can send them.
+
+    Attributes:
+        file: Open for reading as long as the entry is; shared, so use offsets, never seek.
+        offset: First byte in the file.
+        plain_bytes: Length.
+        body_crc32c: CRC-32C of these bytes.
+    """
+
+    file: BinaryIO
+    offset: int
+    plain_bytes: int
+    body_crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBlock:
+    """A verified block to be stored."""
+
+    block_index: int
+    body: bytes | bytearray | memoryview
+    digest: bytes
+    body_crc32c: int
+
+
+class StoredEdition(Protocol):
+    """One edition in the store.
+
+    Attributes:
+        edition: What it is; its size appears when it becomes known.
+        is_sealed: All blocks are held and the whole has been checked.
+        validated_wall_s: When the source last confirmed this edition; 0 is never.
+        used_wall_s: When somebody last used it.
+    """
+
+    edition: Edition
+    is_sealed: bool
+    validated_wall_s: float
+    used_wall_s: float
+
+    @property
+    def held(self) -> BlockSet:
+        """A copy of the set of blocks that are stored and verified."""
+
+    def digest_of(self, block_index: int) -> bytes | None:
+        """Return the BLAKE3 digest of a held block, None of a missing one."""
+
+    def write_block(self, block: HeldBlock) -> None:
+        """Store a verified block; storing it again changes nothing.
+
+        Raises:
+            StorageFullError: There is no room. The entry is dropped, nothing half stays.
+        """
+
+    def set_size(self, size_bytes: int) -> None:
+        """Record the length of a source that did not tell it at first."""
+
+    def mark_validated(self, wall_s: float) -> None:
+        """Record that the source confirmed this edition."""
+
+    def seal(self, digest: Digest | None) -> None:
+        """Record that all is held and checked; `digest` is that of the whole, if known."""
+
+    def forget_blocks(self, blocks: BlockSet) -> None:
+        """Drop blocks that turned out to be wrong."""
+
+    def read_span(self, span: Span) -> bytes:
+        """Return bytes of held blocks.
+
+        Raises:
+            StorageDamagedError: The disk no longer has them.
+        """
+
+    def sendable(self, block_index: int) -> SendableBlock | None:
+        """Return where a held block lies, None when it is not held or no longer right."""
+
+    def place(self, path: str) -> str:
+        """Put the whole content at `path`, which must not exist, and return how.
+
+        How is `reflink`, `link`, `copy`. The caller renames it to its final name.
+
+        Raises:
+            OutputError: It cannot be written there.
+        """
+
+    def pin(self) -> None:
+        """Keep the entry from eviction until `unpin`; pins count."""
+
+    def unpin(self) -> None:
+        """Take one pin away."""
+
+
+class BlockStore(Protocol):
+    """A folder, or a memory, full of editions."""
+
+    def open(self, edition: Edition) -> StoredEdition:
+        """Return the entry of an edition, new if need be, pinned once.
+
+        Raises:
+            StorageFullError: It cannot fit even when everything idle is evicted.
+        """
+
+    def find(self, edition_id: EditionId) -> StoredEdition | None:
+        """Return the entry of an edition, if there is one."""
+
+    def editions_of(self, task_id: TaskId) -> Sequence[StoredEdition]:
+        """Return the entries of a task, the last validated first."""
+
+    def entries(self) -> Sequence[StoredEdition]:
+        """Return all entries."""
+
+    def drop(self, entry: StoredEdition) -> None:
+        """Remove an entry and its bytes."""
+
+    def used_bytes(self) -> int:
+        """Return what all entries occupy."""
+
+    def close(self) -> None:
+        """Write what is not written, and give the folder free."""

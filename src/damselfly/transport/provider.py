@@ -1,0 +1,84 @@
+"""Sources as providers: the one shape that everything that gives bytes of a source has."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from damselfly.core.digest import Digest
+from damselfly.core.task import TaskSpec, Validators
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceAnswer:
+    """The head of a source's answer.
+
+    Attributes:
+        status: 200 or 206 for a reading; any status for a validation.
+        size_bytes: Length of the whole content, or None when the source does not tell.
+        start_byte: First byte of the whole that the body carries.
+        stop_byte: One past the last byte that the body carries, or None when unknown.
+        validators: ETag and Last-Modified.
+        digest: From `Repr-Digest`, `Digest` or a checksum header, if there is one.
+        accepts_ranges: The source can give a part: it said so, or answered 206.
+    """
+
+    status: int
+    size_bytes: int | None
+    start_byte: int = 0
+    stop_byte: int | None = None
+    validators: Validators = Validators()
+    digest: Digest | None = None
+    accepts_ranges: bool = False
+
+
+class SourceReading(Protocol):
+    """An open answer of a source; leaving the context closes it, wherever it is."""
+
+    answer: SourceAnswer
+
+    async def __aenter__(self) -> Self:
+        """Give the reading itself."""
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close it."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, decoded from transfer encoding, in order.
+
+        Raises:
+            SourceUnreachableError: The connection broke or stalled midway.
+            SourceBrokenError: The body is shorter or longer than its head said.
+        """
+
+
+class Source(Protocol):
+    """Where contents come from in the end."""
+
+    async def read(
+        self,
+        spec: TaskSpec,
+        *,
+        start_byte: int = 0,
+        stop_byte: int | None = None,
+        validators: Validators = Validators(),  # noqa: B008  # frozen
+    ) -> SourceReading:
+        """Ask for the content, or a part of it, and return once the head is here.
+
+        A part is asked for with If-Range when validators are given, so that a source that
+        changed answers 200 with the whole: compare `answer.status` and `answer.validators`.
+
+        Raises:
+            SourceUnreachableError: No answer.
+            SourceRefusedError: Any status but 200 and 206.
+            SourceBrokenError: A range was answered with another range.
+        """
+
+    async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:
+        """Ask whether the source still has this version; never raises for a status.
+
+        A HEAD with If-None-Match and If-Modified-Since; where HEAD is refused with 403, 405
+        or 501, a GET with the same headers that is closed after its head.
+
+        Raises:
+            SourceUnreachableError: No answer.
+        """

@@ -1,0 +1,1 @@
+"""Bytes and text to values of the core, and back; pure."""

@@ -1,0 +1,182 @@
+"""dfget to daemon: the JSON of the daemon's Unix socket. See docs/protocols/local.md.
+
+`POST /v1/downloads` carries a `DownloadRequest`; the answer is one JSON object a line:
+`DownloadProgress` as things move, at the end one `DownloadFinished` or `DownloadFailed`.
+The content is then read from `content_path` by whoever may, or from
+`GET /v1/downloads/{download_id}/content`; `DELETE /v1/downloads/{download_id}` says that
+it is no longer needed. Closing the connection before the end gives the download up.
+"""
+
+import msgspec
+
+from damselfly.core.digest import Digest
+from damselfly.core.task import TaskSpec, parse_header
+from damselfly.errors import RemoteProtocolError
+
+
+class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a user wants downloaded.
+
+    Attributes:
+        url: The source.
+        digest: `sha256:…`, or empty.
+        headers: Lines `Name: value` for the source.
+        tag: See `TaskSpec`.
+        filter_query: Names of query parameters that are no identity.
+        can_use_source: Whether the peer itself may go to the source if the swarm cannot.
+        rate_bytes_per_s: Limit of this download; 0 is none.
+        timeout_s: Limit in time; 0 is none.
+    """
+
+    url: str
+    digest: str = ""
+    headers: tuple[str, ...] = ()
+    tag: str = ""
+    filter_query: tuple[str, ...] = ()
+    can_use_source: bool = True
+    rate_bytes_per_s: float = 0.0
+    timeout_s: float = 0.0
+
+    def spec(self) -> TaskSpec:
+        """Return the task this asks for.
+
+        Raises:
+            TaskSpecError: The URL, digest or a header is none.
+        """
+        return TaskSpec(
+            url=self.url,
+            digest=Digest.parse(self.digest) if self.digest else None,
+            tag=self.tag,
+            filtered_query=self.filter_query,
+            headers=tuple(parse_header(line) for line in self.headers),
+        )
+
+    def __repr__(self) -> str:
+        # Headers and queries are secrets; a repr ends up in logs.
+        return f"DownloadRequest({self.spec().display_url})"
+
+
+class ProviderBytes(msgspec.Struct, kw_only=True):
+    """Bytes by where they came from.
+
+    Attributes:
+        cache: Were here already.
+        peers: Came from other hosts.
+        supernode: Came from the SuperNode.
+        source: Came from the source, fetched by this host itself.
+    """
+
+    cache: int = 0
+    peers: int = 0
+    supernode: int = 0
+    source: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.cache + self.peers + self.supernode + self.source
+
+
+class DownloadProgress(msgspec.Struct, kw_only=True, tag_field="kind", tag="progress"):
+    """How far a download is.
+
+    Attributes:
+        state: `waiting` for the SuperNode or the source, `fetching`, `checking`, `placing`.
+        size_bytes: Length, or -1 while nobody knows it.
+        done_bytes: Stored and verified.
+        bytes_by: The same by provider.
+        parent_count: Parents that are linked now.
+        note: One sentence for the user when something changed, such as the loss of the
+            SuperNode; else empty.
+    """
+
+    state: str
+    size_bytes: int = -1
+    done_bytes: int = 0
+    bytes_by: ProviderBytes = msgspec.field(default_factory=ProviderBytes)
+    parent_count: int = 0
+    note: str = ""
+
+
+class DownloadFinished(msgspec.Struct, kw_only=True, tag_field="kind", tag="finished"):
+    """A download is whole and checked.
+
+    Attributes:
+        download_id: Names it for `content` and `DELETE`.
+        content_path: The file that holds the content, in the daemon's cache.
+        size_bytes: Length.
+        digest: Digest of the whole, if one was asked for or known; else empty.
+        task_id: See `TaskSpec`.
+        edition_id: The version that was downloaded.
+        bytes_by: By provider.
+        seconds: From request to here.
+        retry_count: Fetches that were tried again.
+        is_stale: The source could not be asked whether this is still its content.
+        notes: Sentences for the user.
+    """
+
+    download_id: str
+    content_path: str
+    size_bytes: int
+    digest: str
+    task_id: str
+    edition_id: str
+    bytes_by: ProviderBytes
+    seconds: float
+    retry_count: int = 0
+    is_stale: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class DownloadFailed(msgspec.Struct, kw_only=True, tag_field="kind", tag="failed"):
+    """A download ended without content.
+
+    Attributes:
+        error: Class name in `damselfly.errors`.
+        message: What a user may read.
+        exit_code: For dfget.
+        http_status: For whoever answers HTTP.
+    """
+
+    error: str
+    message: str
+    exit_code: int
+    http_status: int
+
+
+DownloadReport = DownloadProgress | DownloadFinished | DownloadFailed
+
+_request_decoder = msgspec.json.Decoder(DownloadRequest)
+_report_decoder: msgspec.json.Decoder[DownloadReport] = msgspec.json.Decoder(DownloadReport)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_line(message: DownloadRequest | DownloadReport) -> bytes:
+    """Return a message as one line of JSON."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_request(data: bytes) -> DownloadRequest:
+    """Return the request in a body.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    try:
+        return _request_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        msg = f"no download request: {exc}"
+        raise RemoteProtocolError(msg) from exc
+
+
+def decode_report(line: bytes) -> DownloadReport:
+    """Return the report in a line.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    try:
+        return _report_decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        msg = f"no download report: {exc}"
+        raise RemoteProtocolError(msg) from exc
