@@ -1,0 +1,59 @@
+"""Peer to peer: the link. See docs/protocols/link.md.
+
+A WebSocket per pair of hosts and edition at `/v1/editions/{edition_id}/link`. Each side
+opens with `LinkHello`, then tells what it holds as it changes. The SuperNode is a peer that
+also grants seed blocks. Bytes travel by `GET /v1/editions/{edition_id}/blocks/{index}`.
+"""
+
+from damselfly.wire.tagged import Codec, Message
+
+PROTOCOL = 1
+
+
+class LinkHello(Message, frozen=True, tag="link_hello"):
+    """Who is here, and what it holds; the first message of each side.
+
+    Attributes:
+        held: Bit i of byte i // 8 (lowest bit first) says that block i is held.
+        load: Uploads running and waiting.
+    """
+
+    protocol: int
+    host_id: str
+    held: bytes
+    load: int = 0
+
+
+class Held(Message, frozen=True, tag="held"):
+    """Blocks that are held now and were not before.
+
+    Attributes:
+        indices: The blocks.
+        load: Uploads running and waiting.
+    """
+
+    indices: tuple[int, ...]
+    load: int = 0
+
+
+class Granted(Message, frozen=True, tag="granted"):
+    """The SuperNode gives one seed block to this child: fetch it now.
+
+    Attributes:
+        block_index: The block.
+        digest: Its BLAKE3 digest, so that the child need not wait for the block list.
+    """
+
+    block_index: int
+    digest: bytes
+
+
+class Declined(Message, frozen=True, tag="declined"):
+    """The child does not need, or cannot take, a block it was granted."""
+
+    block_index: int
+
+
+LinkMessage = LinkHello | Held | Granted | Declined
+
+link_codec: Codec[LinkMessage] = Codec(LinkMessage)

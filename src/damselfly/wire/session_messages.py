@@ -1,0 +1,234 @@
+"""Host to SuperNode and back: the session. See docs/protocols/session.md.
+
+One WebSocket per host at `/v1/session`, binary messages, for all of the host's tasks.
+Upwards: hello, join, progress, complaint, source asked, leave. Downwards: welcome, edition,
+block list and its growth, offers of parents, sealed, failed, source granted, banned.
+"""
+
+from damselfly.wire.tagged import Codec, Message
+
+PROTOCOL = 1
+INLINE_BYTES_MAX = 128 << 10  # up to here a content is cheaper inside a message than as a swarm
+
+
+class Holding(Message, frozen=True, tag="holding"):
+    """An edition that a host has in its cache, whole."""
+
+    task_id: str
+    edition_id: str
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """A host opens a session; the first message.
+
+    Attributes:
+        protocol: Version of this protocol.
+        host_id: Id of the host.
+        address: `host:port` for other hosts; an empty host means the address seen.
+        location: `region/zone/rack`.
+        upload_slots: Uploads at a time.
+        is_ephemeral: A dfget that leaves when it is done.
+        codecs: Codec ids it understands besides 0.
+        ciphers: Cipher ids it understands besides 0.
+        holdings: What it can give others at once.
+    """
+
+    protocol: int
+    host_id: str
+    address: str
+    location: str = ""
+    upload_slots: int = 4
+    is_ephemeral: bool = False
+    codecs: tuple[int, ...] = ()
+    ciphers: tuple[int, ...] = ()
+    holdings: tuple[Holding, ...] = ()
+
+
+class Join(Message, frozen=True, tag="join"):
+    """A host wants a task.
+
+    Attributes:
+        task_id: Its id; must follow from the other fields.
+        url: The source.
+        digest: `sha256:…`, or empty.
+        tag: See `TaskSpec`.
+        filtered_query: See `TaskSpec`.
+        headers: For the source, for this join only; never stored or shown.
+        edition_id: The edition of which blocks are held already, or empty.
+        held_count: How many.
+    """
+
+    task_id: str
+    url: str
+    digest: str = ""
+    task_tag: str = ""
+    filtered_query: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    edition_id: str = ""
+    held_count: int = 0
+
+    def __repr__(self) -> str:
+        # Headers and queries are secrets.
+        return f"Join({self.task_id})"
+
+
+class Progress(Message, frozen=True, tag="progress"):
+    """How far a host is with a task; sent when it matters, every few seconds at most.
+
+    Attributes:
+        is_hungry: It has free download slots and no parent with a block it misses.
+        is_idle: It has free upload slots.
+        is_whole: It holds everything.
+    """
+
+    task_id: str
+    edition_id: str
+    held_count: int
+    is_hungry: bool = False
+    is_idle: bool = False
+    is_whole: bool = False
+
+
+class Complaint(Message, frozen=True, tag="complaint"):
+    """A parent failed a host.
+
+    Attributes:
+        reason: `corrupt`, `stalled`, `unreachable` or `missing`.
+    """
+
+    task_id: str
+    edition_id: str
+    host_id: str
+    block_index: int
+    reason: str
+
+
+class SourceAsked(Message, frozen=True, tag="source_asked"):
+    """A host asks whether it may go to the source itself."""
+
+    task_id: str
+    reason: str
+
+
+class Leave(Message, frozen=True, tag="leave"):
+    """A host no longer takes part in a task."""
+
+    task_id: str
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """The SuperNode accepts a session; the first message back.
+
+    Attributes:
+        address: The host's address as others will be told.
+        progress_s: Seconds between progress messages.
+    """
+
+    protocol: int
+    address: str
+    progress_s: float = 2.0
+
+
+class EditionTold(Message, frozen=True, tag="edition"):
+    """What the task's content is and how it is cut.
+
+    Attributes:
+        size_bytes: Length, -1 while the source has not told.
+        digest: Digest of the whole, if known.
+        content: The whole content if it is short, else empty. Comes sealed.
+        is_stale: The source could not be asked.
+    """
+
+    task_id: str
+    edition_id: str
+    block_bytes: int
+    size_bytes: int = -1
+    etag: str = ""
+    last_modified: str = ""
+    digest: str = ""
+    content: bytes = b""
+    is_stale: bool = False
+
+
+class BlocksListed(Message, frozen=True, tag="blocks"):
+    """The block list, or its growth.
+
+    Attributes:
+        first_index: Index of the first block in `digests`.
+        digests: BLAKE3 digests one after another, 32 bytes each.
+    """
+
+    task_id: str
+    edition_id: str
+    first_index: int
+    digests: bytes
+
+
+class Sealed(Message, frozen=True, tag="sealed"):
+    """The block list is complete and the whole has been checked."""
+
+    task_id: str
+    edition_id: str
+    size_bytes: int
+    digest: str = ""
+
+
+class Parent(Message, frozen=True, tag="parent"):
+    """A host that may give blocks."""
+
+    host_id: str
+    address: str
+    location: str = ""
+
+
+class ParentsOffered(Message, frozen=True, tag="parents"):
+    """Parents for a task, the best first; more may follow."""
+
+    task_id: str
+    edition_id: str
+    parents: tuple[Parent, ...]
+
+
+class Failed(Message, frozen=True, tag="failed"):
+    """The SuperNode cannot give a task.
+
+    Attributes:
+        error: Class name in `damselfly.errors`.
+        message: What a user may read.
+        status: What the source answered, or 0.
+        can_use_source: The fault is the SuperNode's: going to the source makes sense.
+    """
+
+    task_id: str
+    error: str
+    message: str
+    status: int = 0
+    can_use_source: bool = False
+
+
+class SourceAnswered(Message, frozen=True, tag="source_answered"):
+    """Whether a host may go to the source itself.
+
+    Attributes:
+        is_granted: It may, now.
+        retry_after_s: When asking again makes sense, if not.
+    """
+
+    task_id: str
+    is_granted: bool
+    retry_after_s: float = 0.0
+
+
+class Banned(Message, frozen=True, tag="banned"):
+    """A host sent corrupt blocks; take nothing from it."""
+
+    host_id: str
+
+
+HostMessage = Hello | Join | Progress | Complaint | SourceAsked | Leave
+SuperNodeMessage = (
+    Welcome | EditionTold | BlocksListed | Sealed | ParentsOffered | Failed | SourceAnswered | Banned
+)
+
+host_codec: Codec[HostMessage] = Codec(HostMessage)
+supernode_codec: Codec[SuperNodeMessage] = Codec(SuperNodeMessage)
