@@ -1,0 +1,36 @@
+"""What holds for all tests: in CI nothing is skipped, and no test is timed by Hypothesis."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+IS_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+# A loaded machine is slow now and then; pytest-timeout catches what hangs. In CI Hypothesis
+# takes its own profile: no deadline, and the same examples each time.
+settings.register_profile("local", deadline=None)
+if not IS_CI:
+    settings.load_profile("local")
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure; what CI does not run, nobody knows to work."""
+    if IS_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and in CI a skip is a failure: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
