@@ -24,7 +24,11 @@ _INDEX_HOST = re.compile(
 
 def committed_files() -> list[Path]:
     names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"],  # a clone may be somebody else's
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.split("\0")
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
 
