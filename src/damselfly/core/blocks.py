@@ -39,7 +39,10 @@ def block_bytes_for(size_bytes: int | None, *, link_rate_bytes_per_s: float) -> 
     if size_bytes is None:
         return BLOCK_BYTES_UNKNOWN_SIZE
     best = math.sqrt(
-        (_LATENCY_SHARE * _LATENCY_S + _CPU_S) * link_rate_bytes_per_s * max(size_bytes, 1) / _SPREAD
+        (_LATENCY_SHARE * _LATENCY_S + _CPU_S)
+        * link_rate_bytes_per_s
+        * max(size_bytes, 1)
+        / _SPREAD
     )
     best = min(best, size_bytes / _BLOCKS_WANTED_MIN)
     power = 1 << round(math.log2(max(best, 1)))

@@ -38,11 +38,11 @@ _CONTROLS = re.compile(r"[\x00-\x20\x7f]")
 
 # damselfly frames, ranges and validates requests itself; a caller's own would break them.
 _HEADERS_RESERVED = frozenset(
-    (
-        "accept-encoding connection content-length expect host if-match if-modified-since "
-        "if-none-match if-range if-unmodified-since keep-alive proxy-connection range te "
-        "trailer transfer-encoding upgrade"
-    ).split()
+    {
+        *("accept-encoding", "connection", "content-length", "expect", "host", "if-match"),
+        *("if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "keep-alive"),
+        *("proxy-connection", "range", "te", "trailer", "transfer-encoding", "upgrade"),
+    }
 )
 
 

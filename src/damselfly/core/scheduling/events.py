@@ -1,0 +1,131 @@
+"""What the SuperNode hears of, as events of its scheduler."""
+
+from dataclasses import dataclass
+
+from damselfly.core.peer import Host, HostId
+from damselfly.core.task import Edition, EditionId, TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnected:
+    """A host opened its session.
+
+    Attributes:
+        host: The machine.
+        holdings: Editions that it has whole.
+    """
+
+    host: Host
+    holdings: tuple[EditionId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLost:
+    """A host's session ended."""
+
+    host_id: HostId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerJoined:
+    """A host wants a task."""
+
+    host_id: HostId
+    task_id: TaskId
+    held_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditionOpened:
+    """Seeding knows which edition the task has now.
+
+    Attributes:
+        edition: The edition.
+        is_stale: The source could not be asked.
+    """
+
+    edition: Edition
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedEnded:
+    """Seeding has read all there is; from here on a join asks the cache again."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedFailed:
+    """Seeding cannot go on.
+
+    Attributes:
+        error: Class name in `damselfly.errors`.
+        message: What a user may read.
+        status: What the source answered, or 0.
+        can_use_source: The fault is the SuperNode's own.
+    """
+
+    task_id: TaskId
+    error: str
+    message: str
+    status: int = 0
+    can_use_source: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerProgressed:
+    """A host said how far it is."""
+
+    host_id: HostId
+    edition_id: EditionId
+    held_count: int
+    is_hungry: bool = False
+    is_idle: bool = False
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerComplained:
+    """A host had trouble with a parent.
+
+    Attributes:
+        accused: The parent.
+        reason: `corrupt`, `stalled`, `unreachable` or `missing`.
+    """
+
+    host_id: HostId
+    edition_id: EditionId
+    accused: HostId
+    block_index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLeft:
+    """A host no longer takes part in a task."""
+
+    host_id: HostId
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceAsked:
+    """A host asks whether it may go to the source itself."""
+
+    host_id: HostId
+    task_id: TaskId
+
+
+Event = (
+    HostConnected
+    | HostLost
+    | PeerJoined
+    | EditionOpened
+    | SeedEnded
+    | SeedFailed
+    | PeerProgressed
+    | PeerComplained
+    | PeerLeft
+    | SourceAsked
+)

@@ -1,0 +1,341 @@
+"""The scheduler: one event in, the instructions it causes out.
+
+The scheduler decides three things, and no more: which edition a host gets (once per task,
+however many ask), which parents it is told of, and whether it may go to the source itself.
+Which block comes from whom is for the peers; which child gets which seed block is
+`seeding.py`. It reads no clock and throws no dice of its own.
+"""
+
+import random
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from damselfly.core.peer import SUPERNODE, Host, HostId
+from damselfly.core.scheduling.admission import RETRY_AFTER_S, Blame, SourceBudget
+from damselfly.core.scheduling.events import (
+    EditionOpened,
+    Event,
+    HostConnected,
+    HostLost,
+    PeerComplained,
+    PeerJoined,
+    PeerLeft,
+    PeerProgressed,
+    SeedEnded,
+    SeedFailed,
+    SourceAsked,
+)
+from damselfly.core.scheduling.instructions import (
+    AnswerSource,
+    BanHost,
+    EnsureSeeded,
+    Instruction,
+    OfferParents,
+    TellEdition,
+    TellFailed,
+)
+from damselfly.core.scheduling.ranking import matches_for_hungry, rank_parents
+from damselfly.core.swarm import Peer, Swarm
+from damselfly.core.task import EditionId, TaskId
+
+
+@dataclass(slots=True)
+class _Task:
+    """What the scheduler knows of a task.
+
+    Attributes:
+        waiting: {host: blocks it holds} of those that no edition was told yet.
+        joined: Hosts in a swarm of this task, and the edition they were told.
+        current: The edition that is being seeded; None when a join must ask the cache.
+        is_asked: Seeding was asked for and has not answered yet.
+    """
+
+    budget: SourceBudget
+    waiting: dict[HostId, int] = field(default_factory=dict)
+    joined: dict[HostId, EditionId] = field(default_factory=dict)
+    current: EditionOpened | None = None
+    is_asked: bool = False
+
+
+class Scheduler:
+    """The SuperNode's mind.
+
+    Attributes:
+        hosts: {host id: host} of all hosts with a session.
+        swarms: {edition id: swarm}; one without peers is forgotten.
+    """
+
+    def __init__(
+        self,
+        *,
+        neighbours: int = 8,
+        children_max: int = 64,
+        fallbacks_max: int = 2,
+        rng: random.Random,
+    ) -> None:
+        self._neighbours = neighbours
+        self._children_max = children_max
+        self._fallbacks_max = fallbacks_max
+        self._rng = rng
+        self._blame = Blame()
+        self.hosts: dict[HostId, Host] = {}
+        self.swarms: dict[EditionId, Swarm] = {}
+        self._tasks: dict[TaskId, _Task] = {}
+        # {host: editions it has whole}, from its hello; they give, though they want nothing.
+        self._holdings: dict[HostId, tuple[EditionId, ...]] = {}
+
+    def handle(self, event: Event, *, now_s: float) -> list[Instruction]:  # noqa: C901, PLR0911, PLR0912  # a dispatch
+        """Take in one event and return what must be done because of it."""
+        match event:
+            case HostConnected():
+                return self._on_host_connected(event)
+            case HostLost():
+                return self._on_host_lost(event)
+            case PeerJoined():
+                return self._on_peer_joined(event, now_s)
+            case EditionOpened():
+                return self._on_edition_opened(event, now_s)
+            case SeedEnded():
+                self._task(event.task_id).current = None
+                self._forget_if_empty(event.task_id)
+                return []
+            case SeedFailed():
+                return self._on_seed_failed(event)
+            case PeerProgressed():
+                return self._on_peer_progressed(event, now_s)
+            case PeerComplained():
+                return self._on_peer_complained(event, now_s)
+            case PeerLeft():
+                return self._on_peer_left(event)
+            case SourceAsked():
+                return self._on_source_asked(event, now_s)
+            case _:
+                assert_never(event)
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        for edition_id, swarm in self.swarms.items():
+            swarm.check()
+            assert swarm.peers
+            assert swarm.edition.edition_id == edition_id
+            assert swarm.peers.keys() <= self.hosts.keys()
+            assert all(
+                len(peer.neighbours) <= 2 * self._neighbours for peer in swarm.peers.values()
+            )
+        for task in self._tasks.values():
+            assert not task.waiting or task.is_asked
+
+    # --- hosts
+
+    def _on_host_connected(self, event: HostConnected) -> list[Instruction]:
+        host_id = event.host.host_id
+        if host_id in self.hosts:  # it came back before its old session was known to be dead
+            self._on_host_lost(HostLost(host_id=host_id))
+        self.hosts[host_id] = event.host
+        self._holdings[host_id] = event.holdings
+        for edition_id in event.holdings:
+            if (swarm := self.swarms.get(edition_id)) is not None:
+                self._add_holder(swarm, event.host)
+        return []
+
+    def _add_holder(self, swarm: Swarm, host: Host) -> None:
+        count = swarm.edition.layout.block_count
+        swarm.add(Peer(host=host, held_count=count, is_whole=True))
+
+    def _on_host_lost(self, event: HostLost) -> list[Instruction]:
+        self.hosts.pop(event.host_id, None)
+        self._holdings.pop(event.host_id, None)
+        for task_id, task in list(self._tasks.items()):
+            task.waiting.pop(event.host_id, None)
+            task.joined.pop(event.host_id, None)
+            task.budget.give_back(event.host_id)
+            self._forget_if_empty(task_id)
+        for swarm in list(self.swarms.values()):
+            self._remove_peer(swarm, event.host_id)
+        return []
+
+    # --- tasks
+
+    def _task(self, task_id: TaskId) -> _Task:
+        if task_id not in self._tasks:
+            self._tasks[task_id] = _Task(SourceBudget(self._fallbacks_max))
+        return self._tasks[task_id]
+
+    def _forget_if_empty(self, task_id: TaskId) -> None:
+        task = self._tasks.get(task_id)
+        if task and not (task.waiting or task.joined or task.is_asked or task.current):
+            del self._tasks[task_id]
+
+    def _on_peer_joined(self, event: PeerJoined, now_s: float) -> list[Instruction]:
+        if event.host_id not in self.hosts:
+            return []  # its session ended while the message was on the way
+        task = self._task(event.task_id)
+        if task.current is not None:
+            return self._admit(task, event.host_id, event.held_count, now_s)
+        task.waiting[event.host_id] = event.held_count
+        if task.is_asked:
+            return []
+        task.is_asked = True
+        return [EnsureSeeded(task_id=event.task_id, host_id=event.host_id)]
+
+    def _on_edition_opened(self, event: EditionOpened, now_s: float) -> list[Instruction]:
+        task = self._task(event.edition.task_id)
+        task.is_asked, task.current = False, event
+        swarm = self.swarms.get(event.edition.edition_id)
+        if swarm is not None:
+            swarm.edition = event.edition
+        waiting, task.waiting = task.waiting, {}
+        instructions: list[Instruction] = []
+        for host_id, held_count in waiting.items():
+            instructions += self._admit(task, host_id, held_count, now_s)
+        return instructions
+
+    def _on_seed_failed(self, event: SeedFailed) -> list[Instruction]:
+        task = self._task(event.task_id)
+        task.is_asked, task.current = False, None
+        told = {**task.waiting, **task.joined}
+        for host_id in [*task.joined]:
+            self._leave_swarm(task, host_id)
+        task.waiting.clear()
+        self._forget_if_empty(event.task_id)
+        return [
+            TellFailed(
+                host_id=host_id,
+                task_id=event.task_id,
+                error=event.error,
+                message=event.message,
+                status=event.status,
+                can_use_source=event.can_use_source,
+            )
+            for host_id in told
+        ]
+
+    def _on_peer_left(self, event: PeerLeft) -> list[Instruction]:
+        task = self._tasks.get(event.task_id)
+        if task is not None:
+            task.waiting.pop(event.host_id, None)
+            task.budget.give_back(event.host_id)
+            self._leave_swarm(task, event.host_id)
+            self._forget_if_empty(event.task_id)
+        return []
+
+    def _on_source_asked(self, event: SourceAsked, now_s: float) -> list[Instruction]:
+        is_granted = self._task(event.task_id).budget.ask(event.host_id, now_s=now_s)
+        return [
+            AnswerSource(
+                host_id=event.host_id,
+                task_id=event.task_id,
+                is_granted=is_granted,
+                retry_after_s=0.0 if is_granted else RETRY_AFTER_S,
+            )
+        ]
+
+    # --- swarms
+
+    def _admit(
+        self, task: _Task, host_id: HostId, held_count: int, now_s: float
+    ) -> list[Instruction]:
+        assert task.current is not None
+        edition = task.current.edition
+        if task.joined.get(host_id) != edition.edition_id:
+            self._leave_swarm(task, host_id)  # what it had is another edition
+        swarm = self.swarms.get(edition.edition_id)
+        if swarm is None:
+            swarm = self.swarms[edition.edition_id] = Swarm(edition)
+            for holder, editions in self._holdings.items():
+                if edition.edition_id in editions:
+                    self._add_holder(swarm, self.hosts[holder])
+        is_whole = edition.size_bytes is not None and held_count == edition.layout.block_count
+        peer = swarm.add(Peer(host=self.hosts[host_id], held_count=held_count, is_whole=is_whole))
+        task.joined[host_id] = edition.edition_id
+        told = TellEdition(host_id=host_id, edition=edition, is_stale=task.current.is_stale)
+        return [told] if is_whole else [told, *self._offer_first(swarm, peer, now_s)]
+
+    def _offer_first(self, swarm: Swarm, peer: Peer, now_s: float) -> list[Instruction]:
+        wanted = self._neighbours - len(peer.neighbours)
+        parents = rank_parents(
+            peer, self._candidates(swarm, peer, now_s), count=max(wanted, 0), rng=self._rng
+        )
+        return self._offer(swarm, peer, parents)
+
+    def _offer(self, swarm: Swarm, peer: Peer, parents: list[Peer]) -> list[Instruction]:
+        for parent in parents:
+            swarm.link(peer.host.host_id, parent.host.host_id)
+        becomes_child = not peer.is_child and swarm.child_count < self._children_max
+        peer.is_child |= becomes_child
+        if not parents and not becomes_child:
+            return []
+        return [
+            OfferParents(
+                host_id=peer.host.host_id,
+                edition_id=swarm.edition.edition_id,
+                parents=tuple(parent.host for parent in parents),
+                has_supernode=becomes_child,
+            )
+        ]
+
+    def _candidates(self, swarm: Swarm, child: Peer, now_s: float) -> list[Peer]:
+        """Return who may be offered to a peer: reachable, with room, not known to it."""
+        links_max = 2 * self._neighbours
+        return [
+            peer
+            for host_id, peer in swarm.peers.items()
+            if peer is not child
+            and (peer.can_upload or child.can_upload)
+            and len(peer.neighbours) < links_max
+            and host_id not in child.neighbours
+            and host_id not in child.avoided
+            and not self._blame.is_banned(host_id, now_s=now_s)
+        ]
+
+    def _on_peer_progressed(self, event: PeerProgressed, now_s: float) -> list[Instruction]:
+        swarm = self.swarms.get(event.edition_id)
+        if swarm is None or event.host_id not in swarm.peers:
+            return []
+        peer = swarm.peers[event.host_id]
+        peer.held_count, peer.is_whole = event.held_count, event.is_whole
+        peer.is_hungry, peer.is_idle = event.is_hungry, event.is_idle
+        if peer.is_whole:
+            self._tasks[swarm.edition.task_id].budget.give_back(event.host_id)
+            return []
+        if not peer.is_hungry:
+            return []
+        if len(peer.neighbours) >= 2 * self._neighbours:
+            return self._offer(swarm, peer, [])
+        match = matches_for_hungry(peer, self._candidates(swarm, peer, now_s), rng=self._rng)
+        return self._offer(swarm, peer, [match] if match else [])
+
+    def _on_peer_complained(self, event: PeerComplained, now_s: float) -> list[Instruction]:
+        swarm = self.swarms.get(event.edition_id)
+        if swarm is None or event.host_id not in swarm.peers:
+            return []
+        peer = swarm.peers[event.host_id]
+        instructions: list[Instruction] = []
+        if event.accused == SUPERNODE:
+            peer.is_child = False  # offered again when it is hungry
+            return instructions
+        peer.avoided.add(event.accused)
+        swarm.unlink(event.host_id, event.accused)
+        if event.reason == "corrupt" and self._blame.accuse(
+            event.accused, accuser=event.host_id, block_index=event.block_index, now_s=now_s
+        ):
+            instructions.append(BanHost(host_id=event.accused, told=tuple(self.hosts)))
+            for each in self.swarms.values():
+                for neighbour in (
+                    each.peers[event.accused].neighbours.copy()
+                    if (event.accused in each.peers)
+                    else ()
+                ):
+                    each.unlink(event.accused, neighbour)
+        return instructions + self._offer_first(swarm, peer, now_s)
+
+    def _leave_swarm(self, task: _Task, host_id: HostId) -> None:
+        edition_id = task.joined.pop(host_id, None)
+        swarm = self.swarms.get(edition_id) if edition_id else None
+        if swarm is not None:
+            self._remove_peer(swarm, host_id)
+
+    def _remove_peer(self, swarm: Swarm, host_id: HostId) -> None:
+        swarm.remove(host_id)
+        if not swarm.peers:
+            self.swarms.pop(swarm.edition.edition_id, None)

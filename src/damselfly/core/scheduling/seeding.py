@@ -1,0 +1,179 @@
+"""Which child gets which seed block next: super-seeding in file order.
+
+The SuperNode gives block 0, 1, 2, … once each, to different children, before it repeats
+any; then the least given first. So its uplink carries each block about once, and the
+children have something to give each other. Without it the same link carries the first
+blocks many times (the study measured 1.4 to 19 times the bound).
+
+Source: the shared scheduling study, sections 3.1, 3.2 and 10.3; BitTorrent's super-seeding.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from damselfly.core.blocks import BlockSet, iter_bits, lowest_bit
+from damselfly.core.peer import HostId
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One seed block for one child."""
+
+    host_id: HostId
+    block_index: int
+
+
+@dataclass(slots=True)
+class _Child:
+    """A child as the plan sees it.
+
+    Attributes:
+        held: Blocks it holds, or is getting.
+        running: Blocks granted that have not been sent yet.
+    """
+
+    held: BlockSet
+    running: set[int] = field(default_factory=set)
+
+
+class SeedPlan:
+    """The seed blocks of one edition and the children that get them.
+
+    Attributes:
+        seeded: Blocks that can be given.
+    """
+
+    def __init__(self, *, slots: int, seeded: BlockSet | None = None) -> None:
+        self._slots = slots
+        self.seeded = seeded.copy() if seeded else BlockSet()
+        self._children: dict[HostId, _Child] = {}
+        # _sent_more[n] has the blocks that went out more than n times, as bits, so that the
+        # least sent ones are found by a few operations on integers. Invariant: each is a
+        # subset of the one before it.
+        self._sent_more: list[int] = []
+
+    @property
+    def running_count(self) -> int:
+        """How many grants are under way."""
+        return sum(len(child.running) for child in self._children.values())
+
+    def sent_count(self, block_index: int) -> int:
+        """Return how often a block went out."""
+        return sum(level >> block_index & 1 for level in self._sent_more)
+
+    def seed(self, block_index: int) -> list[Grant]:
+        """A block can be given from now on."""
+        self.seeded.add(block_index)
+        return self._next()
+
+    def link(self, host_id: HostId, held: BlockSet) -> list[Grant]:
+        """A child is there, and holds these blocks."""
+        self._children[host_id] = _Child(held.copy())
+        self._count_as_sent(held)
+        return self._next()
+
+    def hold(self, host_id: HostId, indices: Iterable[int]) -> list[Grant]:
+        """A child holds more blocks now."""
+        child = self._children.get(host_id)
+        if child is None:
+            return []
+        more = BlockSet.of(indices)
+        child.held.update(more)
+        self._count_as_sent(more)
+        return self._next()
+
+    def end(self, host_id: HostId, block_index: int) -> list[Grant]:
+        """A granted block has been sent, or cannot be: its slot is free."""
+        child = self._children.get(host_id)
+        if child is not None:
+            child.running.discard(block_index)
+        return self._next()
+
+    def decline(self, host_id: HostId, block_index: int) -> list[Grant]:
+        """A child did not take a block; somebody else may."""
+        child = self._children.get(host_id)
+        if child is not None and block_index in child.running:
+            self._take_back(block_index)
+        return self.end(host_id, block_index)
+
+    def unlink(self, host_id: HostId) -> list[Grant]:
+        """A child is gone; what was on its way to it has not gone out."""
+        child = self._children.pop(host_id, None)
+        if child is not None:
+            for block_index in child.running:
+                self._take_back(block_index)
+        return self._next()
+
+    def _count_as_sent(self, blocks: BlockSet) -> None:
+        """A block that a child has got elsewhere is in the swarm: it counts as sent once."""
+        if not self._sent_more:
+            self._sent_more.append(0)
+        self._sent_more[0] |= blocks.bits
+
+    def _count(self, block_index: int) -> None:
+        bit = 1 << block_index
+        for level, bits in enumerate(self._sent_more):
+            if not bits & bit:
+                self._sent_more[level] |= bit
+                return
+        self._sent_more.append(bit)
+
+    def _take_back(self, block_index: int) -> None:
+        bit = 1 << block_index
+        for level in reversed(range(len(self._sent_more))):
+            if self._sent_more[level] & bit:
+                self._sent_more[level] ^= bit
+                return
+
+    def _next(self) -> list[Grant]:
+        """Return the grants that the free slots allow."""
+        grants: list[Grant] = []
+        free = self._slots - self.running_count
+        while free > 0 and (grant := self._best()) is not None:
+            child = self._children[grant.host_id]
+            child.running.add(grant.block_index)
+            child.held.add(grant.block_index)
+            self._count(grant.block_index)
+            grants.append(grant)
+            free -= 1
+        return grants
+
+    def _best(self) -> Grant | None:
+        hungry = [
+            (len(child.running), len(child.held), host_id)
+            for host_id, child in self._children.items()
+            if self.seeded.bits & ~child.held.bits
+        ]
+        if not hungry:
+            return None
+        # One under way and one ahead, to hide the round trip; few children share all slots.
+        running_max = max(2, -(-self._slots // len(hungry)))
+        fresh = self._least_sent(self.seeded.bits)
+        for running, _, host_id in sorted(hungry):
+            if running >= running_max:
+                break
+            wanted = self.seeded.bits & ~self._children[host_id].held.bits
+            least = self._least_sent(wanted)
+            # None goes out twice while another has not gone out at all.
+            if self._is_unsent(fresh) and not self._is_unsent(least):
+                continue
+            return Grant(host_id, lowest_bit(least))
+        return None
+
+    def _least_sent(self, candidates: int) -> int:
+        """Return those of the candidates that went out least."""
+        for level in self._sent_more:
+            if rest := candidates & ~level:
+                return rest
+        return candidates
+
+    def _is_unsent(self, blocks: int) -> bool:
+        return bool(blocks) and not (self._sent_more and blocks & self._sent_more[0])
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        assert self.running_count <= self._slots
+        for wider, narrower in zip(self._sent_more, self._sent_more[1:], strict=False):
+            assert narrower & ~wider == 0
+        for child in self._children.values():
+            assert all(index in child.held for index in iter_bits(BlockSet.of(child.running).bits))
