@@ -1,0 +1,344 @@
+"""The mind of one download: one event in, the instructions it causes out.
+
+It knows which blocks are missing, which parents hold what, and which fetches run, and keeps
+all slots busy with blocks that help. It reads no clock and throws no dice of its own:
+`services/downloads.py` carries its instructions out.
+
+When nobody gives anything any more, it turns to the source, in this order: it asks the
+SuperNode, which has a budget; without a SuperNode it waits a little for it to come back, and
+only then goes by itself. `can_use_source=False` forbids the last step.
+"""
+
+import random
+from typing import assert_never
+
+from damselfly.core.blocks import BlockSet, iter_bits, lowest_bit
+from damselfly.core.downloading.events import (
+    BlockGranted,
+    BlocksListed,
+    BlockStored,
+    EditionStarted,
+    Event,
+    Failure,
+    FetchFailed,
+    ParentBanned,
+    ParentHeld,
+    ParentLinked,
+    ParentLost,
+    ParentsOffered,
+    Sealed,
+    SourceAnswered,
+    SourceEnded,
+    SuperNodeBack,
+    SuperNodeFailed,
+    SuperNodeLost,
+    Ticked,
+)
+from damselfly.core.downloading.instructions import (
+    AnnounceBlock,
+    CancelFetch,
+    Complain,
+    DeclineGrant,
+    Fail,
+    FetchBlock,
+    Finish,
+    Instruction,
+    LinkParent,
+    ReportProgress,
+)
+from damselfly.core.downloading.last_resort import LastResort, Outlook
+from damselfly.core.downloading.parents import Parents
+from damselfly.core.downloading.picking import WINDOW_BLOCKS_MIN, WINDOW_SHARE, Pick, pick
+from damselfly.core.peer import SUPERNODE, HostId
+from damselfly.errors import InvalidTransitionError
+
+ENDGAME_BLOCKS = 16  # the study: of these, late ones are fetched twice; wastes below 0.2 %
+ENDGAME_COPIES_MAX = 2
+ENDGAME_PATIENCE = 1.5  # times the usual duration of a fetch; earlier copies only add load
+REPORT_S = 2.0
+REPORT_HUNGRY_S = 0.5  # a hungry peer may speak earlier
+SEAL_WAIT_S = 30.0  # all blocks are here and right; a SuperNode that stays silent is not waited for
+STORY_EVENTS_MAX = 50
+
+
+class Download:
+    """What one peer does for one task.
+
+    Attributes:
+        held: Blocks that are stored and verified.
+        listed: Blocks whose digests are known.
+        block_count: None while nobody knows.
+        is_finished: `Finish` or `Fail` was given.
+        retry_count: Fetches that failed and were tried elsewhere.
+    """
+
+    def __init__(
+        self, *, slots: int = 4, can_use_source: bool, rng: random.Random, now_s: float
+    ) -> None:
+        self._slots = slots
+        self._rng = rng
+        self.parents = Parents()
+        # {block: {parent: since when}}: fetches under way; SUPERNODE for granted ones.
+        self._running: dict[int, dict[HostId, float]] = {}
+        self._running_bits = 0
+        self.held = BlockSet()
+        self.listed = BlockSet()
+        self.block_count: int | None = None
+        self._is_started = False
+        self._is_sealed = False
+        self.is_finished = False
+        self.retry_count = 0
+        self._fetch_s = 0.5  # moving average of a fetch's duration; the first guess
+        self._reported_s = now_s
+        self._complete_s: float | None = None
+        self._last_resort = LastResort(can_use_source=can_use_source, now_s=now_s)
+        self._story: list[str] = []
+
+    def handle(self, event: Event, *, now_s: float) -> list[Instruction]:
+        """Take in one event and return what must be done because of it."""
+        self._story = [*self._story[1 - STORY_EVENTS_MAX :], str(event)]
+        if self.is_finished:
+            return self._after_finish(event)
+        instructions = self._take_in(event, now_s)
+        instructions += self._fill(now_s)
+        instructions += self._conclude(now_s)
+        return instructions
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        pairs = [(host, block) for block, hosts in self._running.items() for host in hosts]
+        pulled = [host for host, _ in pairs if host != SUPERNODE]
+        assert len(pulled) <= self._slots
+        assert len(set(pulled)) == len(pulled), "one request per pair"
+        assert BlockSet.of(self._running).bits == self._running_bits
+        assert not self._running_bits & self.held.bits
+        if self.block_count is not None:
+            assert self.held.bits >> self.block_count == 0
+
+    @property
+    def missing_bits(self) -> int:
+        """Blocks that are wanted and not held, as far as they are known."""
+        if self.block_count is not None:
+            return ((1 << self.block_count) - 1) & ~self.held.bits
+        return self.listed.bits & ~self.held.bits
+
+    # --- events
+
+    def _after_finish(self, event: Event) -> list[Instruction]:
+        """A finished download only refuses what is still offered to it."""
+        if isinstance(event, BlockGranted):
+            return [DeclineGrant(block_index=event.block_index)]
+        return []
+
+    def _take_in(self, event: Event, now_s: float) -> list[Instruction]:  # noqa: C901, PLR0912  # a dispatch
+        match event:
+            case EditionStarted():
+                return self._on_edition_started(event, now_s)
+            case BlocksListed():
+                self.listed.update(event.blocks)
+            case Sealed():
+                self._is_sealed, self.block_count = True, event.block_count
+            case ParentsOffered():
+                return [
+                    LinkParent(host_id=host_id)
+                    for host_id in event.host_ids
+                    if host_id not in self.parents
+                ]
+            case ParentLinked():
+                self.parents.link(
+                    event.host_id, event.held, load=event.load, can_give=event.can_give
+                )
+            case ParentHeld():
+                self.parents.hold(event.host_id, event.blocks, load=event.load)
+            case ParentLost():
+                self.parents.lose(event.host_id)
+            case ParentBanned():
+                self.parents.ban(event.host_id)
+            case BlockGranted():
+                return self._on_block_granted(event, now_s)
+            case BlockStored():
+                return self._on_block_stored(event, now_s)
+            case FetchFailed():
+                return self._on_fetch_failed(event, now_s)
+            case (
+                SuperNodeLost()
+                | SuperNodeBack()
+                | SuperNodeFailed()
+                | SourceAnswered()
+                | SourceEnded()
+            ):
+                self._last_resort.take_in(event, now_s=now_s)
+            case Ticked():
+                pass  # what follows each event looks at the clock
+            case _:
+                assert_never(event)
+        return []
+
+    def _on_edition_started(self, event: EditionStarted, now_s: float) -> list[Instruction]:
+        if self._running:
+            raise InvalidTransitionError(
+                subject="download", state="fetching", event="EditionStarted", story=self._story
+            )
+        self._is_started = True
+        self.block_count = event.block_count
+        self.held, self.listed = event.held.copy(), event.listed.copy()
+        self._last_resort.moved(now_s=now_s)
+        return []
+
+    def _on_block_granted(self, event: BlockGranted, now_s: float) -> list[Instruction]:
+        block_index = event.block_index
+        self.listed.add(block_index)  # a grant carries the digest
+        if block_index in self.held or block_index in self._running:
+            return [DeclineGrant(block_index=block_index)]
+        return [self._start(Pick(block_index, SUPERNODE), now_s)]
+
+    def _on_block_stored(self, event: BlockStored, now_s: float) -> list[Instruction]:
+        if event.block_index in self.held:
+            return []
+        self.held.add(event.block_index)
+        self._last_resort.moved(now_s=now_s)
+        hosts = self._running.pop(event.block_index, {})
+        self._running_bits &= ~(1 << event.block_index)
+        instructions: list[Instruction] = [AnnounceBlock(block_index=event.block_index)]
+        for host_id, since_s in hosts.items():
+            self.parents.end(host_id)
+            if host_id == event.host_id:
+                self._fetch_s += (now_s - since_s - self._fetch_s) / 8
+                self.parents.praise(host_id)
+            else:
+                instructions.append(CancelFetch(block_index=event.block_index, host_id=host_id))
+        return instructions
+
+    def _on_fetch_failed(self, event: FetchFailed, now_s: float) -> list[Instruction]:
+        hosts = self._running.get(event.block_index, {})
+        if event.host_id not in hosts:
+            return []  # it was cancelled meanwhile
+        del hosts[event.host_id]
+        if not hosts:
+            del self._running[event.block_index]
+            self._running_bits &= ~(1 << event.block_index)
+        self.retry_count += event.failure is not Failure.BUSY
+        if event.host_id == SUPERNODE:
+            return [DeclineGrant(block_index=event.block_index)]
+        self.parents.end(event.host_id)
+        self.parents.blame(
+            event.host_id,
+            event.failure,
+            block_index=event.block_index,
+            retry_after_s=event.retry_after_s,
+            now_s=now_s,
+        )
+        if event.failure in (Failure.BUSY, Failure.MISSING):
+            return []
+        return [
+            Complain(
+                host_id=event.host_id, block_index=event.block_index, reason=event.failure.value
+            )
+        ]
+
+    # --- what follows each event
+
+    def _fill(self, now_s: float) -> list[Instruction]:
+        """Return the fetches that the free slots allow."""
+        instructions: list[Instruction] = []
+        free = self._slots - self._pulled_count()
+        missing = self.missing_bits & self.listed.bits
+        if free <= 0 or not missing:
+            return instructions
+        window = max(WINDOW_BLOCKS_MIN, (self.block_count or 0) // WINDOW_SHARE)
+        while free > 0:
+            wanted = missing & ~self._running_bits
+            if not wanted and missing.bit_count() <= ENDGAME_BLOCKS:
+                wanted = self._late_bits(now_s)
+            if not wanted:
+                break
+            chosen = pick(
+                wanted,
+                self.parents.candidates(now_s=now_s),
+                holders=self.parents.holders(),
+                window_blocks=window,
+                rng=self._rng,
+            )
+            if chosen is None:
+                break
+            instructions.append(self._start(chosen, now_s))
+            free -= 1
+        return instructions
+
+    def _pulled_count(self) -> int:
+        return sum(host_id != SUPERNODE for hosts in self._running.values() for host_id in hosts)
+
+    def _start(self, chosen: Pick, now_s: float) -> FetchBlock:
+        self._running.setdefault(chosen.block_index, {})[chosen.host_id] = now_s
+        self._running_bits |= 1 << chosen.block_index
+        if chosen.host_id != SUPERNODE:
+            self.parents.ask(chosen.host_id, chosen.block_index)
+        return FetchBlock(block_index=chosen.block_index, host_id=chosen.host_id)
+
+    def _late_bits(self, now_s: float) -> int:
+        """Return the running blocks of which a second copy should be asked for."""
+        late = 0
+        for block_index, hosts in self._running.items():
+            patience_s = ENDGAME_PATIENCE * self._slots * self._fetch_s
+            if len(hosts) < ENDGAME_COPIES_MAX and now_s - min(hosts.values()) > patience_s:
+                late |= 1 << block_index
+        return late
+
+    def _conclude(self, now_s: float) -> list[Instruction]:
+        is_complete = self._is_started and self.block_count is not None and not self.missing_bits
+        if is_complete:
+            return self._finish_if_sealed(now_s)
+        instructions = self._report(now_s)
+        more = self._last_resort.decide(self._outlook(), now_s=now_s)
+        self.is_finished = any(isinstance(each, Fail) for each in more)
+        cancelled = self._cancel_all() if self.is_finished else []
+        return [*instructions, *cancelled, *more]
+
+    def _finish_if_sealed(self, now_s: float) -> list[Instruction]:
+        if self._complete_s is None:
+            self._complete_s = now_s
+        is_waiting = self._last_resort.has_supernode and not self._is_sealed
+        if is_waiting and now_s - self._complete_s < SEAL_WAIT_S:
+            return []
+        self.is_finished = True
+        report = ReportProgress(held_count=len(self.held), is_hungry=False, is_whole=True)
+        return [*self._cancel_all(), report, Finish()]
+
+    def _cancel_all(self) -> list[Instruction]:
+        return [
+            CancelFetch(block_index=block_index, host_id=host_id)
+            for block_index, hosts in self._running.items()
+            for host_id in hosts
+        ]
+
+    def _report(self, now_s: float) -> list[Instruction]:
+        if not self._is_started or not self._last_resort.has_supernode:
+            return []
+        is_hungry = self._is_hungry()
+        if now_s - self._reported_s < (REPORT_HUNGRY_S if is_hungry else REPORT_S):
+            return []
+        self._reported_s = now_s
+        report = ReportProgress(held_count=len(self.held), is_hungry=is_hungry, is_whole=False)
+        return [report]
+
+    def _is_hungry(self) -> bool:
+        """Free slots, and blocks that could be had but for want of a parent."""
+        unserved = self.missing_bits & self.listed.bits & ~self._running_bits
+        return bool(unserved) and self._pulled_count() < self._slots
+
+    def _outlook(self) -> Outlook:
+        wanted = self.missing_bits & ~self._running_bits
+        first = lowest_bit(wanted) if wanted else len(self.held)
+        stop: int | None = None
+        if self.block_count is not None:
+            stop = first
+            for block_index in iter_bits(wanted):
+                if block_index != stop:
+                    break
+                stop += 1
+        return Outlook(
+            is_busy=bool(self._running),
+            missing_count=max(self.missing_bits.bit_count(), 1),
+            first_missing=first if self._is_started else 0,
+            stop_missing=stop if self._is_started else None,
+        )
