@@ -14,6 +14,8 @@ class LinkHello(Message, frozen=True, tag="link_hello"):
     """Who is here, and what it holds; the first message of each side.
 
     Attributes:
+        host_id: Id of the sender.
+        address: `host:port` under which its blocks can be asked for; empty: nowhere.
         held: Bit i of byte i // 8 (lowest bit first) says that block i is held.
         load: Uploads running and waiting.
     """
@@ -21,6 +23,7 @@ class LinkHello(Message, frozen=True, tag="link_hello"):
     protocol: int
     host_id: str
     held: bytes
+    address: str = ""
     load: int = 0
 
 

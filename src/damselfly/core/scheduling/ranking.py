@@ -25,7 +25,7 @@ def rank_parents(
         return pool
     nearest = _affinity_of(child, pool[0])
     near = [peer for peer in pool if _affinity_of(child, peer) == nearest]
-    far_count = min(FAR_MIN, len(pool) - len(near), count - 1)
+    far_count = min(FAR_MIN, len(pool) - len(near), max(count - 1, 0))
     return pool[: count - far_count] + pool[len(pool) - far_count :]
 
 

@@ -1,0 +1,278 @@
+"""The links of a process: per edition and peer a WebSocket that tells who holds what.
+
+Either side of a pair may open the link. When both did, the one that the host with the lower
+id opened stays, so that both sides keep the same one.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import web
+
+from damselfly.clock import now_s
+from damselfly.core.blocks import BlockSet
+from damselfly.core.peer import SUPERNODE, HostId, is_host_id
+from damselfly.core.task import EditionId, is_edition_id
+from damselfly.errors import RemoteProtocolError
+from damselfly.telemetry.log import get_log
+from damselfly.transport.conversation import Conversation, Socket, client_socket, server_socket
+from damselfly.wire.link_messages import (
+    PROTOCOL,
+    Declined,
+    Granted,
+    Held,
+    LinkHello,
+    LinkMessage,
+    link_codec,
+)
+
+HELD_BATCH_S: Final = 0.1  # the study: 2 to 4 block times cost nothing measurable
+LINKS_MAX: Final = 64  # per edition; a host is told of 16 at most, the SuperNode has 64 children
+HELLO_TIMEOUT_S: Final = 5.0
+# The other side may not have heard of the edition yet: a refusal is tried again after these.
+RETRY_PAUSES_S: Final = (0.1, 0.3, 1.0)
+
+log = get_log()
+
+
+@dataclass(slots=True)
+class Link:
+    """An open link.
+
+    Attributes:
+        host_id: Who is there.
+        address: Where its blocks can be asked for; empty: nowhere.
+        is_ours: We opened it.
+    """
+
+    host_id: HostId
+    address: str
+    is_ours: bool
+    conversation: Conversation[LinkMessage, LinkMessage]
+
+    def post(self, message: LinkMessage) -> None:
+        """Send a message."""
+        self.conversation.post(message)
+
+
+class LinkListener(Protocol):
+    """Whoever is interested in the links of an edition."""
+
+    def on_linked(self, link: Link, held: BlockSet, load: int) -> None:
+        """A link is open."""
+
+    def on_link_message(self, link: Link, message: Held | Granted | Declined) -> None:
+        """The other side told something."""
+
+    def on_link_lost(self, host_id: HostId) -> None:
+        """A link ended, or could not be opened."""
+
+
+class Links:
+    """All links of this process, by edition and host.
+
+    Attributes:
+        address: Under which others reach our blocks; empty: they cannot.
+    """
+
+    def __init__(
+        self,
+        *,
+        host_id: HostId,
+        held_of: Callable[[EditionId], BlockSet | None],
+        load: Callable[[], int],
+        client: aiohttp.ClientSession,
+        tasks: asyncio.TaskGroup,
+        links_max: int = LINKS_MAX,
+    ) -> None:
+        self._host_id = host_id
+        self.address = ""
+        self._held_of = held_of
+        self._load = load
+        self._client = client
+        self._tasks = tasks
+        self._links_max = links_max
+        self._links: dict[EditionId, dict[HostId, Link]] = defaultdict(dict)
+        self._listeners: dict[EditionId, LinkListener] = {}
+        self._opening: set[tuple[EditionId, HostId]] = set()
+        # {edition: blocks that were not told yet}, and when news was last told.
+        self._news: dict[EditionId, list[int]] = {}
+        self._told_s: dict[EditionId, float] = {}
+
+    def listen(self, edition_id: EditionId, listener: LinkListener) -> None:
+        """Tell a listener from now on what happens to the links of an edition."""
+        self._listeners[edition_id] = listener
+
+    def unlisten(self, edition_id: EditionId) -> None:
+        """Tell it no more; the links stay, for what we can give."""
+        self._listeners.pop(edition_id, None)
+
+    def of(self, edition_id: EditionId) -> Iterable[Link]:
+        """Return the open links of an edition."""
+        return tuple(self._links[edition_id].values()) if edition_id in self._links else ()
+
+    def close_edition(self, edition_id: EditionId) -> None:
+        """Close the links of an edition."""
+        for link in self.of(edition_id):
+            link.conversation.close()
+
+    # --- news
+
+    def announce(self, edition_id: EditionId, block_index: int) -> None:
+        """Tell all links of the edition that a block is held, with others of the moment."""
+        if not self._links.get(edition_id):
+            return  # a new link begins with all that is held
+        if edition_id in self._news:
+            self._news[edition_id].append(block_index)
+            return
+        self._news[edition_id] = [block_index]
+        wait_s = self._told_s.get(edition_id, 0.0) + HELD_BATCH_S - now_s()
+        loop = asyncio.get_running_loop()
+        loop.call_later(max(wait_s, 0.0), self._tell, edition_id)
+
+    def _tell(self, edition_id: EditionId) -> None:
+        self._told_s[edition_id] = now_s()
+        message = Held(indices=tuple(self._news.pop(edition_id)), load=self._load())
+        for link in self.of(edition_id):
+            link.post(message)
+
+    # --- opening
+
+    def open(self, edition_id: EditionId, host_id: HostId, address: str) -> None:
+        """Open a link with a peer, unless there is one; the listener hears how it went."""
+        key = (edition_id, host_id)
+        if host_id in self._links[edition_id] or key in self._opening:
+            return
+        self._opening.add(key)
+        self._tasks.create_task(self._open(edition_id, host_id, address), name=f"link {host_id}")
+
+    async def _open(self, edition_id: EditionId, host_id: HostId, address: str) -> None:
+        try:
+            socket = await self._connect(edition_id, address)
+            if socket is None:
+                self._lost(edition_id, host_id)
+                return
+            await self._run(socket, edition_id, address, is_ours=True)
+        finally:
+            self._opening.discard((edition_id, host_id))
+
+    async def _connect(self, edition_id: EditionId, address: str) -> Socket | None:
+        url = f"http://{address}/v1/editions/{edition_id}/link"
+        for pause_s in (*RETRY_PAUSES_S, None):
+            try:
+                async with asyncio.timeout(HELLO_TIMEOUT_S):
+                    return await client_socket(self._client, url)
+            except aiohttp.WSServerHandshakeError as exc:
+                if exc.status != web.HTTPNotFound.status_code or pause_s is None:
+                    return None
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+                return None
+            await asyncio.sleep(pause_s)
+        return None
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer `GET /v1/editions/{edition_id}/link`."""
+        edition_id = request.match_info["edition_id"]
+        if not is_edition_id(edition_id) or self._held_of(EditionId(edition_id)) is None:
+            raise web.HTTPNotFound(text="this edition is not held here\n")
+        if len(self._links[EditionId(edition_id)]) >= self._links_max:
+            raise web.HTTPServiceUnavailable(text="enough links\n")
+        socket = server_socket()
+        await socket.prepare(request)
+        await self._run(socket, EditionId(edition_id), "", is_ours=False)
+        return socket
+
+    # --- running
+
+    async def _run(
+        self, socket: Socket, edition_id: EditionId, address: str, *, is_ours: bool
+    ) -> None:
+        conversation = Conversation(socket, reads=link_codec, writes=link_codec)
+        held = self._held_of(edition_id) or BlockSet()
+        conversation.post(
+            LinkHello(
+                protocol=PROTOCOL,
+                host_id=self._host_id,
+                address=self.address,
+                held=held.to_bytes(),
+                load=self._load(),
+            )
+        )
+        link: Link | None = None
+
+        def on_message(message: LinkMessage) -> None:
+            nonlocal link
+            if link is None:
+                link = self._on_hello(edition_id, address, message, conversation, is_ours=is_ours)
+                missed = (self._held_of(edition_id) or BlockSet()) - held
+                if link is not None and missed:  # stored between our hello and theirs
+                    link.post(Held(indices=tuple(missed), load=self._load()))
+            else:
+                self._on_message(edition_id, link, message)
+
+        try:
+            await conversation.run(on_message)
+        except RemoteProtocolError as exc:
+            log.warning("link_refused", host=link and link.host_id, reason=str(exc))
+        except (ConnectionError, aiohttp.ClientError):
+            pass
+        finally:
+            self._forget(edition_id, link)
+
+    def _on_hello(
+        self,
+        edition_id: EditionId,
+        address: str,
+        message: LinkMessage,
+        conversation: Conversation[LinkMessage, LinkMessage],
+        *,
+        is_ours: bool,
+    ) -> Link | None:
+        if not isinstance(message, LinkHello):
+            raise RemoteProtocolError("the first message of a link is link_hello")
+        if message.protocol != PROTOCOL:
+            raise RemoteProtocolError(f"link protocol {message.protocol}; {PROTOCOL} is spoken")
+        host_id = HostId(message.host_id)
+        if host_id == self._host_id or not (is_host_id(host_id) or (host_id == SUPERNODE)):
+            raise RemoteProtocolError("a link with a host id that cannot be")
+        link = Link(host_id, address or message.address, is_ours, conversation)
+        known = self._links[edition_id].get(host_id)
+        if known is not None:
+            if not self._is_better(link):
+                conversation.close()
+                return link
+            known.conversation.close()
+        self._links[edition_id][host_id] = link
+        if (listener := self._listeners.get(edition_id)) is not None:
+            listener.on_linked(link, BlockSet.from_bytes(message.held), message.load)
+        return link
+
+    def _is_better(self, link: Link) -> bool:
+        """Say whether a second link of a pair is the one that both sides keep."""
+        return link.is_ours == (self._host_id < link.host_id)
+
+    def _on_message(self, edition_id: EditionId, link: Link, message: LinkMessage) -> None:
+        if isinstance(message, LinkHello):
+            raise RemoteProtocolError("a second link_hello")
+        if isinstance(message, Granted) and link.host_id != SUPERNODE:
+            raise RemoteProtocolError("only the SuperNode grants blocks")
+        if self._links[edition_id].get(link.host_id) is not link:
+            return  # a second link that was closed, but still had something to say
+        if (listener := self._listeners.get(edition_id)) is not None:
+            listener.on_link_message(link, message)
+
+    def _forget(self, edition_id: EditionId, link: Link | None) -> None:
+        if link is None or self._links[edition_id].get(link.host_id) is not link:
+            return
+        del self._links[edition_id][link.host_id]
+        self._lost(edition_id, link.host_id)
+
+    def _lost(self, edition_id: EditionId, host_id: HostId) -> None:
+        if not self._links[edition_id]:
+            del self._links[edition_id]
+        if (listener := self._listeners.get(edition_id)) is not None:
+            listener.on_link_lost(host_id)

@@ -1,0 +1,123 @@
+"""A host's session with its SuperNode: opened, kept, and opened again when it breaks."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+
+from damselfly.core.downloading.backoff import Backoff
+from damselfly.errors import RemoteProtocolError, SuperNodeUnreachableError
+from damselfly.telemetry.log import get_log
+from damselfly.transport.conversation import Conversation, client_socket
+from damselfly.wire.session_messages import (
+    PROTOCOL,
+    Hello,
+    HostMessage,
+    SuperNodeMessage,
+    Welcome,
+    host_codec,
+    supernode_codec,
+)
+
+CONNECT_TIMEOUT_S: Final = 5.0
+# Full jitter between 0 and these: 10,000 hosts of a restarted SuperNode spread over seconds.
+RETRY_S: Final = 0.5
+RETRY_S_MAX: Final = 5.0
+
+log = get_log()
+
+
+class SessionClient:
+    """One session, for all tasks of a host.
+
+    Attributes:
+        address: `host:port` of the SuperNode.
+        is_open: Messages go out; otherwise they are dropped, and said anew when it opens.
+        error: Why it is not open; None at first.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        client: aiohttp.ClientSession,
+        hello: Callable[[], Hello],
+        on_open: Callable[[Welcome], None],
+        on_message: Callable[[SuperNodeMessage], None],
+        on_lost: Callable[[], None],
+        rng: random.Random,
+    ) -> None:
+        self.address = address
+        self._client = client
+        self._hello = hello
+        self._on_open = on_open
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._backoff = Backoff(RETRY_S, RETRY_S_MAX, rng)
+        self._conversation: Conversation[SuperNodeMessage, HostMessage] | None = None
+        self.is_open = False
+        self.error: SuperNodeUnreachableError | None = None
+        self._attempt = 0
+
+    def post(self, message: HostMessage) -> None:
+        """Send a message, if the session is open."""
+        if self._conversation is not None and self.is_open:
+            self._conversation.post(message)
+
+    async def run(self) -> None:
+        """Keep the session open until cancelled."""
+        while True:
+            reason = await self._run_once()
+            was_open, self.is_open = self.is_open, False
+            self._conversation = None
+            self.error = SuperNodeUnreachableError(address=self.address, reason=reason)
+            if was_open or self._attempt == 0:
+                log.warning("supernode_lost", supernode=self.address, reason=reason)
+                self._on_lost()
+            self._attempt = 1 if was_open else self._attempt + 1
+            await asyncio.sleep(self._backoff.delay_s(self._attempt))
+
+    async def _run_once(self) -> str:
+        """Open the session and talk until it ends; return why it ended."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                socket = await client_socket(self._client, f"http://{self.address}/v1/session")
+        except TimeoutError:
+            return f"no answer within {CONNECT_TIMEOUT_S:g} s"
+        except aiohttp.WSServerHandshakeError as exc:
+            return f"it is no SuperNode: it answered {exc.status}"
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            return _words(exc)
+        conversation = Conversation(socket, reads=supernode_codec, writes=host_codec)
+        self._conversation = conversation
+        conversation.post(self._hello())
+        try:
+            await conversation.run(self._take_in)
+        except RemoteProtocolError as exc:
+            return str(exc)
+        except (aiohttp.ClientError, OSError) as exc:
+            return _words(exc)
+        reason = getattr(socket, "close_code", None)
+        return "it closed the session" + (f" (code {reason})" if reason else "")
+
+    def _take_in(self, message: SuperNodeMessage) -> None:
+        if self.is_open:
+            self._on_message(message)
+            return
+        if not isinstance(message, Welcome):
+            raise RemoteProtocolError("the first message of a SuperNode is welcome")
+        if message.protocol != PROTOCOL:
+            text = f"it speaks session protocol {message.protocol}, not {PROTOCOL}"
+            raise RemoteProtocolError(text)
+        self.is_open, self.error = True, None
+        log.info("session_opened", supernode=self.address, address=message.address)
+        self._on_open(message)
+
+
+def _words(exc: Exception) -> str:
+    """Return an error of a socket in words a person would use."""
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return str(exc.os_error.strerror or exc.os_error)
+    return str(exc) or type(exc).__name__
