@@ -393,3 +393,18 @@ class InvalidTransitionError(DamselflyError):
     def __init__(self, *, subject: str, state: str, event: str, story: Sequence[str] = ()) -> None:
         self.subject, self.state, self.event, self.story = subject, state, event, tuple(story)
         super().__init__(f"{subject}: {event} in state {state}; before: {'; '.join(story)}")
+
+
+def revive(name: str, message: str, *, http_status: int = 0) -> DamselflyError:
+    """Return an error that another process of ours told, by class name and message.
+
+    A name that is not known here, from a newer version, becomes a `DamselflyError`.
+    """
+    found = globals().get(name)
+    is_ours = isinstance(found, type) and issubclass(found, DamselflyError)
+    kind: type[DamselflyError] = found if is_ours else DamselflyError
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    if http_status:
+        error.http_status = http_status
+    return error

@@ -1,20 +1,13 @@
 """What can be set about the services; each default stands here and nowhere else."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from damselfly.core.caching.freshness import StalePolicy
 
 
 def _require(condition: bool, text: str) -> None:  # noqa: FBT001
     if not condition:
         raise ValueError(text)
-
-
-class StalePolicy(StrEnum):
-    """When content is served although the source did not confirm it."""
-
-    NEVER = "never"
-    UNREACHABLE = "unreachable"  # the source gives no answer at all
-    ALWAYS = "always"  # ... or answers with an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,9 +36,7 @@ def server_socket() -> web.WebSocketResponse:
     )
 
 
-async def client_socket(
-    client: aiohttp.ClientSession, url: str
-) -> aiohttp.ClientWebSocketResponse:
+async def client_socket(client: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
     """Open a socket to another part of ours, with our limits.
 
     Raises:

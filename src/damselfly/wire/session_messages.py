@@ -227,7 +227,14 @@ class Banned(Message, frozen=True, tag="banned"):
 
 HostMessage = Hello | Join | Progress | Complaint | SourceAsked | Leave
 SuperNodeMessage = (
-    Welcome | EditionTold | BlocksListed | Sealed | ParentsOffered | Failed | SourceAnswered | Banned
+    Welcome
+    | EditionTold
+    | BlocksListed
+    | Sealed
+    | ParentsOffered
+    | Failed
+    | SourceAnswered
+    | Banned
 )
 
 host_codec: Codec[HostMessage] = Codec(HostMessage)

@@ -12,7 +12,7 @@ only then goes by itself. `can_use_source=False` forbids the last step.
 import random
 from typing import assert_never
 
-from damselfly.core.blocks import BlockSet, iter_bits, lowest_bit
+from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading.events import (
     BlockGranted,
     BlocksListed,
@@ -48,7 +48,7 @@ from damselfly.core.downloading.instructions import (
 )
 from damselfly.core.downloading.last_resort import LastResort, Outlook
 from damselfly.core.downloading.parents import Parents
-from damselfly.core.downloading.picking import WINDOW_BLOCKS_MIN, WINDOW_SHARE, Pick, pick
+from damselfly.core.downloading.picking import WINDOW_BLOCKS_MIN, WINDOW_SHARE, Pick, lot, pick
 from damselfly.core.peer import SUPERNODE, HostId
 from damselfly.errors import InvalidTransitionError
 
@@ -58,6 +58,7 @@ ENDGAME_PATIENCE = 1.5  # times the usual duration of a fetch; earlier copies on
 REPORT_S = 2.0
 REPORT_HUNGRY_S = 0.5  # a hungry peer may speak earlier
 SEAL_WAIT_S = 30.0  # all blocks are here and right; a SuperNode that stays silent is not waited for
+SOURCE_RUN_BLOCKS = 16  # a request to the source pays off, and the rest may come from others
 STORY_EVENTS_MAX = 50
 
 
@@ -328,17 +329,27 @@ class Download:
 
     def _outlook(self) -> Outlook:
         wanted = self.missing_bits & ~self._running_bits
-        first = lowest_bit(wanted) if wanted else len(self.held)
-        stop: int | None = None
-        if self.block_count is not None:
-            stop = first
-            for block_index in iter_bits(wanted):
-                if block_index != stop:
-                    break
-                stop += 1
+        first, stop = len(self.held), None
+        if not self._is_started:
+            first = 0
+        elif self.block_count is not None:
+            first, stop = self._source_run(wanted)
         return Outlook(
             is_busy=bool(self._running),
             missing_count=max(self.missing_bits.bit_count(), 1),
-            first_missing=first if self._is_started else 0,
-            stop_missing=stop if self._is_started else None,
+            first_missing=first,
+            stop_missing=stop,
         )
+
+    def _source_run(self, wanted: int) -> tuple[int, int]:
+        """Return a short run of missing blocks, somewhere: `first <= i < stop`.
+
+        Hosts that lost their SuperNode all miss the same blocks. Each reads others of them
+        from the source, and then they give them to each other.
+        """
+        if not wanted:
+            return 0, 0
+        first = stop = lot(wanted, self._rng)
+        while wanted >> stop & 1 and stop - first < SOURCE_RUN_BLOCKS:
+            stop += 1
+        return first, stop

@@ -62,6 +62,7 @@ class LastResort:
         self._asked_s: float | None = None
         self._ask_after_s = 0.0
         self._is_granted = False
+        self._is_alone = False  # it waited for the SuperNode long enough
         self._is_reading = False
         self._failed_count = 0
 
@@ -77,6 +78,7 @@ class LastResort:
                 self._lost_s = now_s if self._lost_s is None else self._lost_s
             case SuperNodeBack():
                 self.has_supernode, self._lost_s, self._asked_s = True, None, None
+                self._is_granted = self._is_alone = False
                 self._moved_s = now_s  # it gets its chance before the source does
             case SuperNodeFailed():
                 self.has_supernode = False
@@ -106,9 +108,10 @@ class LastResort:
 
     def _go_alone(self, outlook: Outlook, quiet_s: float, now_s: float) -> list[Instruction]:
         assert self._lost_s is not None
-        if min(quiet_s, now_s - self._lost_s) < LOST_S:
+        if not self._is_alone and min(quiet_s, now_s - self._lost_s) < LOST_S:
             return []
         if self._can_use_source:
+            self._is_alone = True
             return self._go(outlook)
         return [self._fail(GiveUp.SUPERNODE_LOST, outlook)] if quiet_s >= GIVE_UP_S else []
 
@@ -123,7 +126,7 @@ class LastResort:
     def _go(self, outlook: Outlook) -> list[Instruction]:
         if not self._can_use_source:
             return [self._fail(GiveUp.SOURCE_FORBIDDEN, outlook)]
-        self._is_reading, self._is_granted = True, False
+        self._is_reading = True
         return [FetchFromSource(first_index=outlook.first_missing, stop_index=outlook.stop_missing)]
 
     @staticmethod

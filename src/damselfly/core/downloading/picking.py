@@ -64,7 +64,7 @@ def pick(
     chosen = rng.choice([candidate for candidate in useful if candidate.load == load_min])
     offered = chosen.held_bits & wanted_bits
     in_window = offered & window_bits(wanted_bits, offered, window_blocks)
-    return Pick(_lot(rarest(in_window, holders), rng), chosen.host_id)
+    return Pick(lot(rarest(in_window, holders), rng), chosen.host_id)
 
 
 def window_bits(wanted_bits: int, offered_bits: int, window_blocks: int) -> int:
@@ -94,7 +94,7 @@ def rarest(bits: int, holders: Iterable[int]) -> int:
     return bits
 
 
-def _lot(bits: int, rng: random.Random) -> int:
+def lot(bits: int, rng: random.Random) -> int:
     """Return the position of one of the set bits, by lot."""
     skipped = rng.randrange(bits.bit_count())
     for _ in range(skipped):

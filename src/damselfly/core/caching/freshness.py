@@ -1,0 +1,110 @@
+"""Whether what the cache holds may be handed out: asked before and after the source is.
+
+The table, with what the source says to a conditional request (system.md, section 5):
+
+==================  ==========================  =========================================
+cache               source                      then
+==================  ==========================  =========================================
+nothing             –                           read it
+named by a digest   not asked                   whole: hand it out; part: read what is missing
+an edition          not asked: confirmed just   the same
+                    now
+an edition          304, or 200 with the same   the same
+                    validators
+an edition          200 with others, or none    read it: a new edition
+an edition          no answer                   whole: hand it out, stale, if the policy is
+                                                `unreachable` or `always`; else fail
+an edition          anything else               the same if the policy is `always`; else fail
+==================  ==========================  =========================================
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from damselfly.core.task import Validators
+
+NOT_MODIFIED = 304
+OK = 200
+
+
+class StalePolicy(StrEnum):
+    """When content is served although the source did not confirm it."""
+
+    NEVER = "never"
+    UNREACHABLE = "unreachable"  # the source gives no answer at all
+    ALWAYS = "always"  # ... or answers with an error
+
+
+class Verdict(StrEnum):
+    """What to do with the best entry of a task."""
+
+    HIT = "hit"  # hand it out
+    STALE = "stale"  # hand it out, and say that the source could not confirm it
+    RESUME = "resume"  # read what is missing
+    VALIDATE = "validate"  # ask the source
+    FETCH = "fetch"  # read all: a new edition
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """An entry of the cache, as far as it matters here.
+
+    Attributes:
+        is_whole: All of it is held and was checked.
+        is_named_by_digest: The task has a digest: the content can be no other.
+        validators: What the source said of it.
+        validated_wall_s: When the source last confirmed it; 0 is never.
+    """
+
+    is_whole: bool
+    is_named_by_digest: bool
+    validators: Validators
+    validated_wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceWord:
+    """What the source said when it was asked; `status` is None when it gave no answer."""
+
+    status: int | None
+    validators: Validators = Validators()
+
+
+def best_of(entries: Sequence[Cached]) -> Cached | None:
+    """Return the entry that the source is asked about: whole ones first, then the youngest."""
+    return max(entries, key=lambda entry: (entry.is_whole, entry.validated_wall_s), default=None)
+
+
+def judge_before(cached: Cached | None, *, now_wall_s: float, window_s: float) -> Verdict:
+    """Say what to do before the source is asked.
+
+    Args:
+        cached: The best entry of the task, if there is one.
+        now_wall_s: Seconds since 1970.
+        window_s: For so long a confirmation is believed.
+    """
+    if cached is None:
+        return Verdict.FETCH
+    age_s = now_wall_s - cached.validated_wall_s
+    if cached.is_named_by_digest or 0 <= age_s < window_s:  # negative: the clock was set back
+        return Verdict.HIT if cached.is_whole else Verdict.RESUME
+    return Verdict.VALIDATE if cached.validators.has_any else Verdict.FETCH
+
+
+def judge_after(cached: Cached, word: SourceWord, *, policy: StalePolicy) -> Verdict:
+    """Say what to do with an entry after the source was asked about it."""
+    if word.status == NOT_MODIFIED or (word.status == OK and _is_same(cached, word.validators)):
+        return Verdict.HIT if cached.is_whole else Verdict.RESUME
+    if word.status == OK:
+        return Verdict.FETCH
+    allowed = {StalePolicy.ALWAYS} if word.status else {StalePolicy.ALWAYS, StalePolicy.UNREACHABLE}
+    return Verdict.STALE if cached.is_whole and policy in allowed else Verdict.FAIL
+
+
+def _is_same(cached: Cached, validators: Validators) -> bool:
+    """Say whether validators name the same version; an ETag outweighs a date."""
+    if cached.validators.etag or validators.etag:
+        return cached.validators.etag == validators.etag
+    return validators.has_any and cached.validators == validators

@@ -1,0 +1,211 @@
+"""From a source's answer into the store: cut into blocks, hashed, written, told.
+
+Blocks are stored in threads while the next one comes in. Blocks that are held already are
+passed over, so a source that can only give the whole again still resumes a download.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import blake3
+import crc32c
+
+from damselfly.core.blocks import BlockLayout
+from damselfly.core.digest import Digest
+from damselfly.errors import SourceBrokenError, SourceChangedError
+from damselfly.services.hashing import new_hasher
+from damselfly.storage.store import HeldBlock, StoredEdition
+from damselfly.transport.provider import SourceReading
+from damselfly.transport.throttle import Throttle
+
+BlockHandler = Callable[[int, bytes], None]
+"""Called with the index and the BLAKE3 digest of each block that was stored."""
+
+BLOCKS_AHEAD_MAX: Final = 2  # one is being written, one waits; more only holds memory
+
+
+def store_block(
+    entry: StoredEdition, block_index: int, body: memoryview, expected: bytes | None
+) -> bytes | None:
+    """Verify a block and store it; return its digest, None when it is not the expected one.
+
+    Meant for a thread: all that it does leaves the interpreter free for others.
+    """
+    digest = blake3.blake3(body).digest()
+    if expected is not None and digest != expected:
+        return None
+    entry.write_block(HeldBlock(block_index, body, digest, crc32c.crc32c(body)))
+    return digest
+
+
+class BlockReader:
+    """Reads one answer of a source into an entry of the store.
+
+    Attributes:
+        position: Byte of the content that comes next.
+    """
+
+    def __init__(
+        self,
+        entry: StoredEdition,
+        *,
+        url: str,
+        throttle: Throttle,
+        expected: Callable[[int], bytes | None],
+        on_block: BlockHandler,
+        on_bytes: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._entry = entry
+        self._url = url
+        self._throttle = throttle
+        self._expected = expected
+        self._on_block = on_block
+        self._on_bytes = on_bytes
+        self._block_bytes = entry.edition.block_bytes
+        self.position = 0
+        self._buffer = bytearray()
+        self._ready: asyncio.Queue[tuple[int, bytearray] | None] = asyncio.Queue(
+            BLOCKS_AHEAD_MAX - 1
+        )
+
+    async def read(self, reading: SourceReading) -> None:
+        """Read the answer to its end.
+
+        When it breaks midway, what was whole until then is stored before the error goes on.
+
+        Raises:
+            SourceUnreachableError: It broke midway.
+            SourceBrokenError: It is longer or shorter than promised.
+            SourceChangedError: A block is not the one that was known.
+            StorageFullError: There is no room.
+        """
+        self.position = reading.answer.start_byte
+        assert self.position % self._block_bytes == 0
+        failure: BaseException | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._store_all())
+                try:
+                    await self._cut(reading)
+                except Exception as exc:  # noqa: BLE001  # raised again below, when all is stored
+                    failure = exc
+                await self._ready.put(None)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        if failure is not None:
+            raise failure
+
+    async def _cut(self, reading: SourceReading) -> None:
+        size = self._entry.edition.size_bytes
+        async for chunk in reading.chunks():
+            await self._throttle.take(len(chunk))
+            self._on_bytes(len(chunk))
+            self._buffer += chunk
+            while len(self._buffer) >= self._block_bytes:
+                if len(self._buffer) == self._block_bytes:
+                    body, self._buffer = self._buffer, bytearray()
+                else:
+                    body = self._buffer[: self._block_bytes]
+                    self._buffer = self._buffer[self._block_bytes :]
+                await self._hand_over(body)
+        if size is None:  # before the last block is stored, which may be a short one
+            self._entry.set_size(self.position + len(self._buffer))
+        if self._buffer:
+            await self._hand_over(self._buffer)
+            self._buffer = bytearray()
+        if size is not None and reading.answer.stop_byte is None and self.position != size:
+            reason = f"{self.position} bytes instead of {size}"
+            raise SourceBrokenError(url=self._url, reason=reason)
+
+    async def _hand_over(self, body: bytearray) -> None:
+        size = self._entry.edition.size_bytes
+        if size is not None and self.position + len(body) > size:
+            reason = f"more than the {size} bytes that it promised"
+            raise SourceBrokenError(url=self._url, reason=reason)
+        block_index = self.position // self._block_bytes
+        self.position += len(body)
+        await self._ready.put((block_index, body))
+
+    async def _store_all(self) -> None:
+        while (ready := await self._ready.get()) is not None:
+            await self._store(*ready)
+
+    async def _store(self, block_index: int, body: bytearray) -> None:
+        known = self._entry.digest_of(block_index)
+        expected = known or self._expected(block_index)
+        if known is not None:
+            digest = await asyncio.to_thread(lambda: blake3.blake3(body).digest())
+            if digest != known:
+                self._raise_changed(block_index)
+            return
+        stored = await asyncio.to_thread(
+            store_block, self._entry, block_index, memoryview(body), expected
+        )
+        if stored is None:
+            self._raise_changed(block_index)
+        else:
+            self._on_block(block_index, stored)
+
+    def _raise_changed(self, block_index: int) -> None:
+        raise SourceChangedError(
+            url=self._url, promised=f"block {block_index} of the edition", came="other bytes"
+        )
+
+
+class WholeHasher:
+    """Hashes the whole while its blocks come in, as far as they are there from the start on."""
+
+    def __init__(self, entry: StoredEdition, algorithm: str) -> None:
+        self._entry = entry
+        self._algorithm = algorithm
+        self._hasher = new_hasher(algorithm)
+        self._next_index = 0
+        self._news = asyncio.Event()
+        self._is_ending = False
+
+    def wake(self) -> None:
+        """There may be more blocks."""
+        self._news.set()
+
+    def end(self) -> None:
+        """There will be no more blocks than there are now; `run` returns when it has them."""
+        self._is_ending = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Follow the blocks until `end`."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            is_ending = self._is_ending
+            while await asyncio.to_thread(self._hash_next):
+                pass
+            if is_ending:
+                return
+
+    def _hash_next(self) -> bool:
+        """Hash the next block, if it is there."""
+        entry = self._entry
+        if entry.digest_of(self._next_index) is None:
+            return False
+        size = entry.edition.size_bytes
+        stop = (self._next_index + 1) * entry.edition.block_bytes
+        layout = BlockLayout(
+            size_bytes=stop if size is None else size, block_bytes=entry.edition.block_bytes
+        )
+        self._hasher.update(entry.read_span(layout.span(self._next_index)))
+        self._next_index += 1
+        return True
+
+    def digest(self) -> Digest:
+        """Return the digest of what was hashed."""
+        return Digest(self._algorithm, self._hasher.hexdigest())
+
+
+async def hash_whole(entry: StoredEdition, algorithm: str) -> Digest:
+    """Return the digest of an entry whose blocks are all held."""
+    hasher = WholeHasher(entry, algorithm)
+    hasher.end()
+    await hasher.run()
+    return hasher.digest()

@@ -1,0 +1,566 @@
+"""The SuperNode: sessions in, the scheduler's instructions out, seeds in between."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+import aiohttp
+from aiohttp import web
+
+from damselfly.clock import now_s, wall_s
+from damselfly.core.digest import Digest
+from damselfly.core.peer import SUPERNODE, Host, HostId, is_host_id
+from damselfly.core.scheduling.events import (
+    EditionOpened,
+    Event,
+    HostConnected,
+    HostLost,
+    PeerComplained,
+    PeerJoined,
+    PeerLeft,
+    PeerProgressed,
+    SeedEnded,
+    SeedFailed,
+    SourceAsked,
+)
+from damselfly.core.scheduling.instructions import (
+    AnswerSource,
+    BanHost,
+    EnsureSeeded,
+    Instruction,
+    OfferParents,
+    TellEdition,
+    TellFailed,
+)
+from damselfly.core.scheduling.scheduler import Scheduler
+from damselfly.core.task import Edition, EditionId, TaskId, TaskSpec
+from damselfly.core.topology import Location
+from damselfly.errors import (
+    DamselflyError,
+    RemoteProtocolError,
+    SourceError,
+    DigestMismatchError,
+    UsageError,
+)
+from damselfly.services.block_feed import BlockFeed
+from damselfly.services.links import Links
+from damselfly.services.options import SuperNodeOptions
+from damselfly.services.seed_grants import SeedGrants
+from damselfly.services.seeding import Seeding
+from damselfly.services.uploads import Uploads
+from damselfly.services.web_server import client_session, serving
+from damselfly.storage.disk import open_disk_store
+from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.telemetry.log import get_log
+from damselfly.telemetry.metrics import Metrics
+from damselfly.transport.admin import add_admin_routes
+from damselfly.transport.conversation import Conversation, server_socket
+from damselfly.transport.sources.http import HttpSource
+from damselfly.transport.throttle import Throttle
+from damselfly.wire import session_messages as wire
+
+HELLO_TIMEOUT_S: Final = 10.0
+TICK_S: Final = 1.0
+SESSIONS_MAX: Final = 20_000  # each costs about 50 KiB
+
+log = get_log()
+
+Session = Conversation[wire.HostMessage, wire.SuperNodeMessage]
+
+
+@dataclass(slots=True)
+class _Feeding:
+    """What the SuperNode does for one edition: block list and grants, while it is wanted."""
+
+    entry: StoredEdition
+    feed: BlockFeed
+    grants: SeedGrants
+
+
+@dataclass(slots=True)
+class _SeedListener:
+    """Hears of one seeding, and tells the SuperNode.
+
+    A content short enough to travel in a message is told only when it is whole; one of
+    unknown length when its first block is there, since it may be short.
+    """
+
+    supernode: "SuperNode"
+    entry: StoredEdition | None = None
+    is_stale: bool = False
+    is_told: bool = False
+    early: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
+        self.entry, self.is_stale = entry, is_stale
+        size = entry.edition.size_bytes
+        if entry.is_sealed or (size is not None and size > wire.INLINE_BYTES_MAX):
+            self.tell()
+
+    def on_block(self, block_index: int, digest: bytes) -> None:
+        assert self.entry is not None
+        if not self.is_told and self.entry.edition.size_bytes is None:
+            self.tell()
+        if self.is_told:
+            self.supernode.on_seed_block(self.entry, block_index, digest)
+
+    def tell(self) -> None:
+        if self.entry is not None and not self.is_told:
+            self.is_told = True
+            self.supernode.on_edition(self.entry, is_stale=self.is_stale)
+
+
+class SuperNode:
+    """Everything a SuperNode does; `routes` is its face to hosts."""
+
+    def __init__(
+        self,
+        options: SuperNodeOptions,
+        *,
+        store: BlockStore,
+        seeding: Seeding,
+        client: aiohttp.ClientSession,
+        metrics: Metrics,
+        tasks: asyncio.TaskGroup,
+        rng: random.Random,
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._seeding = seeding
+        self._metrics = metrics
+        self._tasks = tasks
+        self._scheduler = Scheduler(
+            neighbours=options.neighbours,
+            children_max=options.children_max,
+            fallbacks_max=options.source.fallbacks_max,
+            rng=rng,
+        )
+        self._sessions: dict[HostId, Session] = {}
+        # {(task, host): what it asked for}, until seeding has begun; holds its headers.
+        self._specs: dict[tuple[TaskId, HostId], TaskSpec] = {}
+        self._feeds: dict[EditionId, _Feeding] = {}
+        self.uploads = Uploads(
+            store,
+            slots=4 * options.uploads.slots,  # grants are counted by their plan, not here
+            throttle=Throttle(options.uploads.rate_bytes_per_s),
+            metrics=metrics,
+            on_sent=self._on_sent,
+        )
+        self.links = Links(
+            host_id=SUPERNODE,
+            held_of=self._held_of,
+            load=lambda: self.uploads.load,
+            client=client,
+            tasks=tasks,
+            links_max=4 * options.children_max,
+        )
+
+    # --- sessions
+
+    async def handle_session(self, request: web.Request) -> web.StreamResponse:
+        """Answer `GET /v1/session`."""
+        if len(self._sessions) >= SESSIONS_MAX:
+            raise web.HTTPServiceUnavailable(text="enough sessions\n", headers={"Retry-After": "5"})
+        socket = server_socket()
+        await socket.prepare(request)
+        conversation: Session = Conversation(
+            socket, reads=wire.host_codec, writes=wire.supernode_codec
+        )
+        host: Host | None = None
+
+        def on_message(message: wire.HostMessage) -> None:
+            nonlocal host
+            if host is None:
+                timer.cancel()
+                host = self._on_hello(message, conversation, request.remote or "")
+            else:
+                self._on_message(host.host_id, message)
+
+        timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, conversation.close)
+        try:
+            await conversation.run(on_message)
+        except (RemoteProtocolError, UsageError) as exc:
+            log.warning("session_refused", host=host and host.host_id, reason=str(exc))
+        except (ConnectionError, aiohttp.ClientError):
+            pass
+        finally:
+            timer.cancel()
+            if host is not None and self._sessions.get(host.host_id) is conversation:
+                self._on_session_end(host.host_id)
+        return socket
+
+    def _on_hello(self, message: wire.HostMessage, conversation: Session, remote: str) -> Host:
+        if not isinstance(message, wire.Hello):
+            raise RemoteProtocolError("the first message of a host is hello")
+        if message.protocol != wire.PROTOCOL:
+            text = f"session protocol {message.protocol}; {wire.PROTOCOL} is spoken here"
+            raise RemoteProtocolError(text)
+        if not is_host_id(message.host_id):
+            raise RemoteProtocolError("a host id that cannot be")
+        host = Host(
+            host_id=HostId(message.host_id),
+            address=_seen_address(message.address, remote),
+            location=Location.parse(message.location),
+            upload_slots=message.upload_slots,
+            is_ephemeral=message.is_ephemeral,
+        )
+        if (old := self._sessions.get(host.host_id)) is not None:
+            old.close()
+        self._sessions[host.host_id] = conversation
+        self._metrics.sessions.set(len(self._sessions))
+        conversation.post(wire.Welcome(protocol=wire.PROTOCOL, address=host.address))
+        holdings = tuple(EditionId(holding.edition_id) for holding in message.holdings)
+        self._handle(HostConnected(host=host, holdings=holdings))
+        log.info("host_connected", host=host.host_id, address=host.address)
+        return host
+
+    def _on_session_end(self, host_id: HostId) -> None:
+        del self._sessions[host_id]
+        self._metrics.sessions.set(len(self._sessions))
+        for key in [key for key in self._specs if key[1] == host_id]:
+            del self._specs[key]
+        for feeding in self._feeds.values():
+            feeding.feed.unsubscribe(host_id)
+        self._handle(HostLost(host_id=host_id))
+        log.info("host_lost", host=host_id)
+
+    def _on_message(self, host_id: HostId, message: wire.HostMessage) -> None:
+        match message:
+            case wire.Join():
+                self._on_join(host_id, message)
+            case wire.Progress():
+                self._handle(
+                    PeerProgressed(
+                        host_id=host_id,
+                        edition_id=EditionId(message.edition_id),
+                        held_count=message.held_count,
+                        is_hungry=message.is_hungry,
+                        is_idle=message.is_idle,
+                        is_whole=message.is_whole,
+                    )
+                )
+            case wire.Complaint():
+                log.warning("complaint", host=host_id, accused=message.host_id, why=message.reason)
+                self._handle(
+                    PeerComplained(
+                        host_id=host_id,
+                        edition_id=EditionId(message.edition_id),
+                        accused=HostId(message.host_id),
+                        block_index=message.block_index,
+                        reason=message.reason,
+                    )
+                )
+            case wire.SourceAsked():
+                self._handle(SourceAsked(host_id=host_id, task_id=TaskId(message.task_id)))
+            case wire.Leave():
+                self._handle(PeerLeft(host_id=host_id, task_id=TaskId(message.task_id)))
+                for feeding in self._feeds.values():
+                    if feeding.entry.edition.task_id == message.task_id:
+                        feeding.feed.unsubscribe(host_id)
+            case wire.Hello():
+                raise RemoteProtocolError("a second hello")
+            case _:
+                assert_never(message)
+
+    def _on_join(self, host_id: HostId, message: wire.Join) -> None:
+        task_id = TaskId(message.task_id)
+        try:
+            spec = TaskSpec(
+                url=message.url,
+                digest=Digest.parse(message.digest) if message.digest else None,
+                tag=message.task_tag,
+                filtered_query=message.filtered_query,
+                headers=message.headers,
+            )
+        except UsageError as exc:
+            failed = wire.Failed(task_id=task_id, error=type(exc).__name__, message=str(exc))
+            self._post(host_id, failed)
+            return
+        if spec.task_id != task_id:
+            raise RemoteProtocolError("a join with a task id that does not follow from its fields")
+        self._specs[task_id, host_id] = spec
+        self._handle(PeerJoined(host_id=host_id, task_id=task_id, held_count=message.held_count))
+        self._metrics.tasks.set(len(self._feeds))
+
+    # --- instructions
+
+    def _handle(self, event: Event) -> None:
+        with self._metrics.scheduler_handle_seconds.time():
+            instructions = self._scheduler.handle(event, now_s=now_s())
+        for instruction in instructions:
+            self._carry_out(instruction)
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        match instruction:
+            case EnsureSeeded():
+                spec = self._specs[instruction.task_id, instruction.host_id]
+                self._tasks.create_task(self._seed(spec), name=f"seed {spec.task_id[:12]}")
+            case TellEdition():
+                self._tell_edition(instruction)
+            case OfferParents():
+                self._offer(instruction)
+            case TellFailed():
+                self._post(
+                    instruction.host_id,
+                    wire.Failed(
+                        task_id=instruction.task_id,
+                        error=instruction.error,
+                        message=instruction.message,
+                        status=instruction.status,
+                        can_use_source=instruction.can_use_source,
+                    ),
+                )
+            case AnswerSource():
+                self._post(
+                    instruction.host_id,
+                    wire.SourceAnswered(
+                        task_id=instruction.task_id,
+                        is_granted=instruction.is_granted,
+                        retry_after_s=instruction.retry_after_s,
+                    ),
+                )
+            case BanHost():
+                log.warning("host_banned", host=instruction.host_id)
+                self._metrics.hosts_banned.inc()
+                for host_id in instruction.told:
+                    self._post(host_id, wire.Banned(host_id=instruction.host_id))
+            case _:
+                assert_never(instruction)
+
+    def _post(self, host_id: HostId, message: wire.SuperNodeMessage) -> None:
+        if (conversation := self._sessions.get(host_id)) is not None:
+            conversation.post(message)
+
+    def _tell_edition(self, told: TellEdition) -> None:
+        feeding = self._feeds.get(told.edition.edition_id)
+        if feeding is None:
+            return
+        entry, edition = feeding.entry, feeding.entry.edition
+        self._specs.pop((edition.task_id, told.host_id), None)
+        content = b""
+        size = edition.size_bytes
+        if entry.is_sealed and size is not None and 0 < size <= wire.INLINE_BYTES_MAX:
+            content = b"".join(
+                entry.read_span(edition.layout.span(i)) for i in range(edition.layout.block_count)
+            )
+        self._post(
+            told.host_id,
+            wire.EditionTold(
+                task_id=edition.task_id,
+                edition_id=edition.edition_id,
+                block_bytes=edition.block_bytes,
+                size_bytes=-1 if size is None else size,
+                etag=edition.validators.etag,
+                last_modified=edition.validators.last_modified,
+                digest=str(edition.digest or ""),
+                content=content,
+                is_stale=told.is_stale,
+            ),
+        )
+        feeding.feed.subscribe(told.host_id)
+
+    def _offer(self, offer: OfferParents) -> None:
+        feeding = self._feeds.get(offer.edition_id)
+        task_id = feeding.entry.edition.task_id if feeding else ""
+        parents = tuple(
+            wire.Parent(host_id=host.host_id, address=host.address, location=str(host.location))
+            for host in offer.parents
+        )
+        if offer.has_supernode:
+            parents = (wire.Parent(host_id=SUPERNODE, address=""), *parents)
+        message = wire.ParentsOffered(task_id=task_id, edition_id=offer.edition_id, parents=parents)
+        self._post(offer.host_id, message)
+
+    # --- seeding
+
+    async def _seed(self, spec: TaskSpec) -> None:
+        listener = _SeedListener(self)
+        try:
+            entry = await self._seeding.obtain(spec, listener)
+        except DamselflyError as exc:
+            log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
+            self._handle(
+                SeedFailed(
+                    task_id=spec.task_id,
+                    error=type(exc).__name__,
+                    message=str(exc),
+                    status=getattr(exc, "status", 0),
+                    can_use_source=not isinstance(
+                        exc, SourceError | DigestMismatchError | UsageError
+                    ),
+                )
+            )
+            return
+        listener.tell()
+        self._feeds[entry.edition.edition_id].feed.seal()
+        self._handle(SeedEnded(task_id=spec.task_id))
+
+    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
+        """Seeding knows the edition; `entry` is pinned until its feed ends."""
+        edition_id = entry.edition.edition_id
+        if edition_id in self._feeds:
+            entry.unpin()  # the feed that runs has its own pin
+        else:
+            grants = SeedGrants(entry, slots=self._options.uploads.slots)
+            self._feeds[edition_id] = _Feeding(entry, BlockFeed(entry, post=self._post), grants)
+            self.links.listen(edition_id, grants)
+        self._handle(EditionOpened(edition=_now_of(entry), is_stale=is_stale))
+
+    def on_seed_block(self, entry: StoredEdition, block_index: int, digest: bytes) -> None:
+        """A block came from the source."""
+        feeding = self._feeds[entry.edition.edition_id]
+        feeding.feed.add(block_index, digest)
+        feeding.grants.seed(block_index)
+        self.links.announce(entry.edition.edition_id, block_index)
+
+    def _on_sent(self, edition_id: EditionId, block_index: int, host_id: str) -> None:
+        if (feeding := self._feeds.get(edition_id)) is not None:
+            feeding.grants.on_sent(HostId(host_id), block_index)
+
+    def _held_of(self, edition_id: EditionId) -> Any:  # noqa: ANN401
+        feeding = self._feeds.get(edition_id)
+        return feeding.entry.held if feeding else None
+
+    async def tick(self) -> None:
+        """Take back grants that nobody used, and end what nobody wants, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            for edition_id, feeding in list(self._feeds.items()):
+                feeding.grants.expire()
+                is_wanted = edition_id in self._scheduler.swarms or self.links.of(edition_id)
+                if not is_wanted and feeding.entry.is_sealed:
+                    self.links.unlisten(edition_id)
+                    del self._feeds[edition_id]
+                    feeding.entry.unpin()
+            self._metrics.tasks.set(len(self._feeds))
+            self._metrics.cache_bytes.set(self._store.used_bytes())
+            self._metrics.cache_editions.set(len(self._store.entries()))
+
+    # --- what operators see
+
+    def tasks_seen(self) -> list[dict[str, Any]]:
+        """Return what `GET /api/v1/tasks` shows."""
+        return [
+            {
+                "task_id": entry.edition.task_id,
+                "edition_id": entry.edition.edition_id,
+                "url": entry.edition.display_url,
+                "size_bytes": entry.edition.size_bytes,
+                "block_bytes": entry.edition.block_bytes,
+                "held_count": len(entry.held),
+                "is_sealed": entry.is_sealed,
+                "digest": str(entry.edition.digest or ""),
+                "peers": self._peers_seen(entry.edition.edition_id),
+            }
+            for entry in self._store.entries()
+        ]
+
+    def _peers_seen(self, edition_id: EditionId) -> list[dict[str, Any]]:
+        swarm = self._scheduler.swarms.get(edition_id)
+        return [
+            {
+                "host_id": peer.host.host_id,
+                "held_count": peer.held_count,
+                "is_whole": peer.is_whole,
+                "neighbours": len(peer.neighbours),
+            }
+            for peer in (swarm.peers.values() if swarm else ())
+        ]
+
+    def hosts_seen(self) -> list[dict[str, Any]]:
+        """Return what `GET /api/v1/hosts` shows."""
+        return [
+            {
+                "host_id": host.host_id,
+                "address": host.address,
+                "location": str(host.location),
+                "upload_slots": host.upload_slots,
+                "is_ephemeral": host.is_ephemeral,
+            }
+            for host in self._scheduler.hosts.values()
+        ]
+
+    def health(self) -> dict[str, Any]:
+        """Return what `GET /healthy` shows."""
+        return {"role": "supernode", "hosts": len(self._sessions), "tasks": len(self._feeds)}
+
+
+def _now_of(entry: StoredEdition) -> Edition:
+    return entry.edition
+
+
+def _seen_address(told: str, remote: str) -> str:
+    """Return a host's address; an empty host in it means the one that we see."""
+    if not told:
+        return ""
+    host, _, port = told.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise RemoteProtocolError("a host address without a port")
+    host = host or (f"[{remote}]" if ":" in remote else remote)
+    return f"{host}:{port}"
+
+
+async def run_supernode(
+    options: SuperNodeOptions, *, on_ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Run a SuperNode until `stop` is set.
+
+    Args:
+        options: Its settings.
+        on_ready: Called with the `host:port` on which it listens.
+        stop: Ends it, gracefully.
+
+    Raises:
+        AddressInUseError: Somebody else listens there.
+        StorageUnusableError: The data folder is not ours, or in use.
+    """
+    metrics = Metrics()
+    store = await asyncio.to_thread(open_disk_store, Path(options.data), options.cache)
+    source = HttpSource.of(options.source)
+    try:
+        async with client_session() as client, asyncio.TaskGroup() as tasks:
+            rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
+            seeding = Seeding(
+                store,
+                source,
+                options.source,
+                link_rate_bytes_per_s=options.link_rate_bytes_per_s,
+                metrics=metrics,
+                rng=rng,
+                now_wall_s=wall_s,
+            )
+            supernode = SuperNode(
+                options,
+                store=store,
+                seeding=seeding,
+                client=client,
+                metrics=metrics,
+                tasks=tasks,
+                rng=rng,
+            )
+            app = web.Application()
+            app.router.add_get("/v1/session", supernode.handle_session)
+            app.router.add_get("/v1/editions/{edition_id}/link", supernode.links.handle)
+            app.router.add_get(
+                "/v1/editions/{edition_id}/blocks/{block_index}", supernode.uploads.handle
+            )
+            add_admin_routes(
+                app,
+                metrics=metrics,
+                tasks=supernode.tasks_seen,
+                hosts=supernode.hosts_seen,
+                health=supernode.health,
+            )
+            background = [tasks.create_task(supernode.tick(), name="tick")]
+            async with serving(app, options.listen) as address:
+                on_ready(address)
+                await stop.wait()
+            for task in background:
+                task.cancel()
+            supernode.end()
+    finally:
+        await source.close()
+        await asyncio.to_thread(store.close)

@@ -1,0 +1,56 @@
+"""Every metric of the program."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """The metrics of one part; label values come from small fixed sets, never from users."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.bytes_received = self._counter(
+            "damselfly_bytes_received", "Verified bytes, by where they came from.", "provider"
+        )
+        self.bytes_sent = self._counter("damselfly_bytes_sent", "Block bytes given to others.")
+        self.blocks_fetched = self._counter(
+            "damselfly_blocks_fetched", "Fetches from parents, by outcome.", "outcome"
+        )
+        self.block_fetch_seconds = Histogram(
+            "damselfly_block_fetch_seconds",
+            "From asking a parent to having stored the block.",
+            buckets=(0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+            registry=self.registry,
+        )
+        self.downloads_running = self._gauge("damselfly_downloads_running", "Downloads under way.")
+        self.downloads = self._counter(
+            "damselfly_downloads", "Downloads that ended, by outcome.", "outcome"
+        )
+        self.source_requests = self._counter(
+            "damselfly_source_requests", "Requests to sources.", "method"
+        )
+        self.source_bytes = self._counter("damselfly_source_bytes", "Bytes read from sources.")
+        self.uploads_running = self._gauge("damselfly_uploads_running", "Uploads under way.")
+        self.uploads_refused = self._counter(
+            "damselfly_uploads_refused", "Requests for blocks that found no slot."
+        )
+        self.cache_bytes = self._gauge("damselfly_cache_bytes", "Bytes in the cache.")
+        self.cache_editions = self._gauge("damselfly_cache_editions", "Editions in the cache.")
+        self.sessions = self._gauge("damselfly_sessions", "Hosts with a session.")
+        self.tasks = self._gauge("damselfly_tasks", "Editions that hosts take part in.")
+        self.hosts_banned = self._counter("damselfly_hosts_banned", "Bans of hosts.")
+        self.scheduler_handle_seconds = Histogram(
+            "damselfly_scheduler_handle_seconds",
+            "One decision of the scheduler.",
+            buckets=(1e-5, 1e-4, 1e-3, 1e-2, 0.1),
+            registry=self.registry,
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """Return all values in the text format of Prometheus."""
+        return generate_latest(self.registry)

@@ -1,0 +1,103 @@
+"""A block as it travels: header, body, trailer. See docs/protocols/packed-block.md.
+
+The trailer is the CRC-32C of the body followed by the header: in this order a sender that
+knows the CRC of the body as it lies on its disk need not read the body again.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final, Self
+
+import crc32c
+
+from damselfly.core.blocks import BLOCK_BYTES_MAX
+from damselfly.core.task import EditionId, is_edition_id
+from damselfly.errors import RemoteProtocolError
+
+MAGIC: Final = b"DMFB"
+VERSION: Final = 1
+_HEADER: Final = struct.Struct(">4sBBBBIII16sI")
+HEADER_BYTES: Final = _HEADER.size
+TRAILER_BYTES: Final = 4
+# A codec may make a block that does not compress a little longer; zstd adds below 0.5 %.
+BODY_BYTES_MAX: Final = BLOCK_BYTES_MAX + (64 << 10) + BLOCK_BYTES_MAX // 128
+
+CODEC_IDENTITY: Final = 0
+CIPHER_NONE: Final = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedHeader:
+    """What stands before the body.
+
+    Attributes:
+        edition_id: The edition.
+        block_index: The block.
+        plain_bytes: Length of the block as its digest is over it.
+        body_bytes: Length of the body that follows.
+        codec: How the body is compressed; 0 is not at all, the only one yet.
+        cipher: How the body is encrypted; 0 is not at all, the only one yet.
+        key_id: Which key opens it; 0 without a cipher.
+    """
+
+    edition_id: EditionId
+    block_index: int
+    plain_bytes: int
+    body_bytes: int
+    codec: int = CODEC_IDENTITY
+    cipher: int = CIPHER_NONE
+    key_id: int = 0
+
+    def encode(self) -> bytes:
+        """Return the header as `HEADER_BYTES` bytes."""
+        assert is_edition_id(self.edition_id)
+        return _HEADER.pack(
+            MAGIC,
+            VERSION,
+            self.codec,
+            self.cipher,
+            0,
+            self.block_index,
+            self.plain_bytes,
+            self.body_bytes,
+            bytes.fromhex(self.edition_id),
+            self.key_id,
+        )
+
+    @classmethod
+    def decode(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Return the header in the first `HEADER_BYTES` bytes.
+
+        Raises:
+            RemoteProtocolError: It is none, or one that this version cannot read.
+        """
+        if len(data) < HEADER_BYTES:
+            raise RemoteProtocolError(f"a packed block of {len(data)} bytes")
+        magic, version, codec, cipher, flags, index, plain, body, edition, key_id = (
+            _HEADER.unpack_from(data)
+        )
+        if magic != MAGIC:
+            raise RemoteProtocolError("no packed block: its first bytes are not DMFB")
+        if version != VERSION:
+            raise RemoteProtocolError(f"a packed block of version {version}, not {VERSION}")
+        if codec != CODEC_IDENTITY:
+            raise RemoteProtocolError(f"a packed block with codec {codec}, which is not known here")
+        if cipher != CIPHER_NONE or key_id:
+            raise RemoteProtocolError(
+                f"a packed block with cipher {cipher} and key {key_id}, which are not known here"
+            )
+        if flags:
+            raise RemoteProtocolError(f"a packed block with flags {flags:#04x}; none are defined")
+        if plain > BLOCK_BYTES_MAX or body > BODY_BYTES_MAX or plain != body:
+            raise RemoteProtocolError(f"a packed block of {plain} bytes in a body of {body}")
+        return cls(
+            edition_id=EditionId(edition.hex()),
+            block_index=index,
+            plain_bytes=plain,
+            body_bytes=body,
+        )
+
+
+def trailer(header: bytes, body_crc32c: int) -> bytes:
+    """Return the trailer for a header and a body of which the CRC-32C is known."""
+    return crc32c.crc32c(header, body_crc32c).to_bytes(TRAILER_BYTES, "big")
