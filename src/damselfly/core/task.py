@@ -231,6 +231,10 @@ class Edition:
         assert self.size_bytes in (None, size_bytes)
         return replace(self, size_bytes=size_bytes)
 
+    def with_digest(self, digest: Digest | None) -> Self:
+        """Return the same edition with the digest of its whole, if it is known now."""
+        return replace(self, digest=self.digest or digest)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFacts:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from damselfly.core.blocks import BlockSet, Span
-from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.core.digest import Digest
+from damselfly.core.task import Edition, EditionId, TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,10 @@ class StoredEdition(Protocol):
     is_sealed: bool
     validated_wall_s: float
     used_wall_s: float
+
+    @property
+    def content_path(self) -> str:
+        """The file that holds the content, empty when there is none."""
 
     @property
     def held(self) -> BlockSet:

@@ -16,7 +16,7 @@ M = TypeVar("M")
 MESSAGE_BYTES_MAX = 4 << 20  # a block list of 100,000 blocks has 3.2 MB
 
 
-class Message(msgspec.Struct, kw_only=True, tag_field="kind", omit_defaults=True):
+class Message(msgspec.Struct, kw_only=True, frozen=True, tag_field="kind", omit_defaults=True):
     """What all messages share."""
 
 

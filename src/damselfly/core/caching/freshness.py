@@ -5,7 +5,7 @@ The table, with what the source says to a conditional request (system.md, sectio
 ==================  ==========================  =========================================
 cache               source                      then
 ==================  ==========================  =========================================
-nothing             –                           read it
+nothing             not asked                   read it
 named by a digest   not asked                   whole: hand it out; part: read what is missing
 an edition          not asked: confirmed just   the same
                     now

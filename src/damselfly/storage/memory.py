@@ -1,0 +1,206 @@
+"""The store in memory: the twin of the one on disk, for tests and for what shall not stay."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
+
+from damselfly.core.blocks import BlockSet, Span
+from damselfly.core.caching.eviction import Evictable, choose_evicted
+from damselfly.core.digest import Digest
+from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.errors import OutputError, StorageDamagedError, StorageFullError
+from damselfly.storage.entry import Entry
+from damselfly.storage.journal import Record
+from damselfly.storage.store import HeldBlock, SendableBlock
+
+
+def _memory_file() -> BinaryIO:
+    """Return a file that no folder has, so that the kernel can send from it."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("damselfly"), "r+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+class MemoryEntry(Entry):
+    """One edition in memory."""
+
+    content_path = ""
+
+    def __init__(self, store: "MemoryStore", edition: Edition) -> None:
+        super().__init__(edition, used_wall_s=store.now_wall_s())
+        self._store = store
+        self._file = _memory_file()
+
+    def write_block(self, block: HeldBlock) -> None:
+        """Store a verified block; storing it again changes nothing."""
+        if block.block_index in self._records:
+            return
+        self._store.make_room(self, len(block.body))
+        record = Record(block.block_index, len(block.body), block.digest, block.body_crc32c)
+        with self._lock:
+            if self.is_dropped:
+                raise StorageDamagedError(path="memory", what="it was dropped meanwhile")
+            offset = block.block_index * self.edition.block_bytes
+            os.pwrite(self._file.fileno(), block.body, offset)
+            self._note(record)
+
+    def set_size(self, size_bytes: int) -> None:
+        """Record the length of a source that did not tell it at first."""
+        self.edition = self.edition.sized(size_bytes)
+
+    def mark_validated(self, wall_s: float) -> None:
+        """Record that the source confirmed this edition."""
+        self.validated_wall_s = wall_s
+
+    def seal(self, digest: Digest | None) -> None:
+        """Record that all is held and checked."""
+        assert len(self._held) == self.edition.layout.block_count
+        self.edition = self.edition.with_digest(digest)
+        self.is_sealed = True
+
+    def forget_blocks(self, blocks: BlockSet) -> None:
+        """Drop blocks that turned out to be wrong."""
+        with self._lock:
+            for block_index in blocks:
+                self._unnote(block_index)
+            self.is_sealed = False
+
+    def read_span(self, span: Span) -> bytes:
+        """Return bytes of held blocks."""
+        data = os.pread(self._file.fileno(), len(span), span.start_byte)
+        if len(data) != len(span):
+            raise StorageDamagedError(path="memory", what="bytes that are not held")
+        return data
+
+    def sendable(self, block_index: int) -> SendableBlock | None:
+        """Return where a held block lies, None when it is not held."""
+        with self._lock:
+            record = self._records.get(block_index)
+        if record is None:
+            return None
+        return SendableBlock(
+            file=self._file,
+            offset=block_index * self.edition.block_bytes,
+            plain_bytes=record.plain_bytes,
+            body_crc32c=record.body_crc32c,
+        )
+
+    def place(self, path: str) -> str:
+        """Put the whole content at `path`, and return how: always `copy`."""
+        try:
+            with open(path, "xb") as file:
+                layout = self.edition.layout
+                file.writelines(
+                    self.read_span(layout.span(index)) for index in range(layout.block_count)
+                )
+        except OSError as exc:
+            raise OutputError(path=path, reason=exc.strerror or str(exc)) from exc
+        return "copy"
+
+    def remove(self) -> None:
+        """Give the memory back; the store calls it."""
+        with self._lock:
+            self.is_dropped = True
+            self._held = BlockSet()
+            self._records.clear()
+            self.stored_bytes = 0
+            self._file.close()
+
+
+class MemoryStore:
+    """A memory full of editions.
+
+    Attributes:
+        now_wall_s: Seconds since 1970.
+    """
+
+    def __init__(self, *, quota_bytes: int = 0, now_wall_s: Callable[[], float]) -> None:
+        self._quota_bytes = quota_bytes
+        self.now_wall_s = now_wall_s
+        self._lock = threading.RLock()
+        self._entries: dict[EditionId, MemoryEntry] = {}
+
+    def open(self, edition: Edition) -> MemoryEntry:
+        """Return the entry of an edition, new if need be, pinned once."""
+        with self._lock:
+            entry = self._entries.get(edition.edition_id)
+            if entry is None:
+                wanted = edition.size_bytes or 0
+                if 0 < self._quota_bytes < wanted:
+                    raise StorageFullError(
+                        path="memory", needed_bytes=wanted, free_bytes=self._quota_bytes
+                    )
+                entry = MemoryEntry(self, edition)
+                entry.pin()
+                self.make_room(entry, wanted)
+                self._entries[edition.edition_id] = entry
+                return entry
+            entry.pin()
+            entry.used_wall_s = self.now_wall_s()
+            return entry
+
+    def find(self, edition_id: EditionId) -> MemoryEntry | None:
+        """Return the entry of an edition, if there is one."""
+        with self._lock:
+            entry = self._entries.get(edition_id)
+            if entry is not None:
+                entry.used_wall_s = self.now_wall_s()
+            return entry
+
+    def editions_of(self, task_id: TaskId) -> Sequence[MemoryEntry]:
+        """Return the entries of a task, the last validated first."""
+        found = [entry for entry in self.entries() if entry.edition.task_id == task_id]
+        return sorted(found, key=lambda entry: -entry.validated_wall_s)
+
+    def entries(self) -> Sequence[MemoryEntry]:
+        """Return all entries."""
+        with self._lock:
+            return list(self._entries.values())
+
+    def drop(self, entry: MemoryEntry) -> None:
+        """Remove an entry and its bytes."""
+        with self._lock:
+            if self._entries.get(entry.edition.edition_id) is entry:
+                del self._entries[entry.edition.edition_id]
+        if not entry.is_dropped:
+            entry.remove()
+
+    def used_bytes(self) -> int:
+        """Return what all entries occupy."""
+        return sum(entry.stored_bytes for entry in self.entries())
+
+    def close(self) -> None:
+        """Give all memory back."""
+        for entry in self.entries():
+            self.drop(entry)
+
+    def make_room(self, entry: MemoryEntry, wanted_bytes: int) -> None:
+        """Evict idle entries until so many bytes fit.
+
+        Raises:
+            StorageFullError: They do not; the entry that wanted them is dropped.
+        """
+        if not self._quota_bytes:
+            return
+        with self._lock:
+            free = self._quota_bytes - self.used_bytes()
+            if free >= wanted_bytes:
+                return
+            idle = {each.edition.edition_id: each for each in self.entries() if not each.is_pinned}
+            chosen = choose_evicted(
+                (
+                    Evictable(
+                        name=name, stored_bytes=each.stored_bytes, used_wall_s=each.used_wall_s
+                    )
+                    for name, each in idle.items()
+                ),
+                wanted_bytes=wanted_bytes - free,
+            )
+            for name in chosen:
+                self.drop(idle[EditionId(name)])
+            if chosen:
+                return
+        self.drop(entry)
+        raise StorageFullError(path="memory", needed_bytes=wanted_bytes, free_bytes=max(free, 0))

@@ -1,0 +1,328 @@
+"""HTTP and HTTPS sources. The border where errors of the HTTP library end."""
+
+import asyncio
+import base64
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, NoReturn, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from damselfly.core.digest import Digest
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.errors import (
+    RemoteProtocolError,
+    SettingsError,
+    SourceBrokenError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    TaskSpecError,
+)
+from damselfly.transport.provider import SourceAnswer
+from damselfly.wire.byte_ranges import format_range, parse_content_range
+
+REDIRECTS_MAX: Final = 10
+HEAD_BYTES_MAX: Final = 64 << 10
+READ_BUFFER_BYTES: Final = 1 << 20
+CHUNK_BYTES_MIN: Final = 128 << 10  # smaller pieces are gathered: each costs a turn of the loop
+OK, PARTIAL, NOT_MODIFIED = 200, 206, 304
+HEAD_REFUSED: Final = (403, 405, 501)  # signed URLs are good for GET alone; some servers lack HEAD
+
+_SF_BYTES = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
+_RFC3230 = re.compile(r"(sha-256|sha-512)=([A-Za-z0-9+/=]+)", re.IGNORECASE)
+_ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
+
+
+def digest_told(headers: Mapping[str, str]) -> Digest | None:
+    """Return the digest of the whole content that a source told; malformed ones are ignored.
+
+    Source: RFC 9530 (Repr-Digest), RFC 3230 (Digest), Amazon S3, OCI distribution.
+    """
+    for name, pattern in (("Repr-Digest", _SF_BYTES), ("Digest", _RFC3230)):
+        for algorithm, value in pattern.findall(headers.get(name, "")):
+            if digest := _from_base64(_ALGORITHMS[algorithm.lower()], value):
+                return digest
+    # A checksum of parts ends in "-N": it is not one of the content.
+    if digest := _from_base64("sha256", headers.get("x-amz-checksum-sha256", "")):
+        return digest
+    try:
+        return Digest.parse(headers.get("Docker-Content-Digest", ""))
+    except TaskSpecError:
+        return None
+
+
+def _from_base64(algorithm: str, value: str) -> Digest | None:
+    try:
+        return Digest.parse(f"{algorithm}:{base64.b64decode(value, validate=True).hex()}")
+    except (ValueError, TaskSpecError):
+        return None
+
+
+class HttpReading:
+    """An open answer; see `provider.SourceReading`."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, answer: SourceAnswer, *, url: str, stall_s: float
+    ) -> None:
+        self.answer = answer
+        self._response = response
+        self._url = url
+        self._stall_s = stall_s
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._response.close()  # without reading to the end
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        answer = self.answer
+        expected = None if answer.stop_byte is None else answer.stop_byte - answer.start_byte
+        received = 0
+        async for chunk in self._gathered():
+            received += len(chunk)
+            if expected is not None and received > expected:
+                raise SourceBrokenError(url=self._url, reason=f"more than {expected} bytes")
+            yield chunk
+        if expected is not None and received < expected:
+            reason = f"it closed after {received} of {expected} bytes"
+            raise SourceUnreachableError(url=self._url, reason=reason)
+
+    async def _gathered(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        parts: list[bytes] = []
+        count = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._stall_s):
+                    part = await content.readany()
+            except TimeoutError as exc:
+                reason = f"it sent nothing for {self._stall_s:g} s"
+                raise SourceUnreachableError(url=self._url, reason=reason) from exc
+            except (aiohttp.ClientError, OSError) as exc:
+                if parts:
+                    yield b"".join(parts)
+                raise SourceUnreachableError(
+                    url=self._url, reason=f"it closed midway ({_words(exc)})"
+                ) from exc
+            parts.append(part)
+            count += len(part)
+            if count >= CHUNK_BYTES_MIN or (not part and count):
+                yield parts[0] if len(parts) == 1 else b"".join(parts)
+                parts, count = [], 0
+            if not part:
+                return
+
+
+class HttpSource:
+    """Sources by http and https."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float = 5.0,
+        stall_timeout_s: float = 15.0,
+        connections_max: int = 16,
+        ca_file: str = "",
+    ) -> None:
+        self._stall_s = stall_timeout_s
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout_s, connect=None, sock_read=stall_timeout_s
+        )
+        self._connections_max = connections_max
+        self._tls = _tls_context(ca_file)
+        self._client: aiohttp.ClientSession | None = None
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._client is None or self._client.closed:
+            self._client = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0, limit_per_host=self._connections_max, ssl=self._tls
+                ),
+                timeout=self._timeout,
+                auto_decompress=False,
+                read_bufsize=READ_BUFFER_BYTES,
+                max_line_size=HEAD_BYTES_MAX,
+                max_field_size=HEAD_BYTES_MAX,
+                requote_redirect_url=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("Accept-Encoding",),
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def read(
+        self,
+        spec: TaskSpec,
+        *,
+        start_byte: int = 0,
+        stop_byte: int | None = None,
+        validators: Validators = Validators(),
+    ) -> HttpReading:
+        """Ask for the content, or a part of it; see `provider.Source`."""
+        headers: dict[str, str] = {}
+        is_part = start_byte > 0 or stop_byte is not None
+        if is_part:
+            headers["Range"] = format_range(start_byte, stop_byte)
+            if validators.if_range:
+                headers["If-Range"] = validators.if_range
+        response = await self._ask("GET", spec, headers)
+        try:
+            answer = self._answer(response, spec, start_byte if is_part else 0, stop_byte)
+        except BaseException:
+            response.close()
+            raise
+        return HttpReading(response, answer, url=spec.display_url, stall_s=self._stall_s)
+
+    async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:
+        """Ask whether the source still has this version; see `provider.Source`."""
+        headers: dict[str, str] = {}
+        if validators.etag:
+            headers["If-None-Match"] = validators.etag
+        if validators.last_modified:
+            headers["If-Modified-Since"] = validators.last_modified
+        for method in ("HEAD", "GET"):
+            response = await self._ask(method, spec, headers)
+            response.close()
+            if response.status not in HEAD_REFUSED:
+                break
+        return SourceAnswer(
+            status=response.status,
+            size_bytes=_length(response) if response.status == OK else None,
+            validators=_validators(response),
+            digest=digest_told(response.headers) if response.status == OK else None,
+            accepts_ranges=_accepts_ranges(response),
+        )
+
+    async def _ask(
+        self, method: str, spec: TaskSpec, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        url, auth = _split_userinfo(spec.url)
+        try:
+            return await self._session().request(
+                method,
+                URL(url, encoded=True),
+                headers=[*spec.headers, *headers.items(), ("Accept-Encoding", "identity")],
+                auth=auth,
+                max_redirects=REDIRECTS_MAX,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
+            self._raise_unreachable(spec, exc)
+
+    def _raise_unreachable(self, spec: TaskSpec, exc: Exception) -> NoReturn:
+        url = spec.display_url
+        if isinstance(exc, aiohttp.TooManyRedirects):
+            reason = f"more than {REDIRECTS_MAX} redirects"
+            raise SourceBrokenError(url=url, reason=reason) from exc
+        if isinstance(exc, aiohttp.ClientResponseError | aiohttp.InvalidURL):
+            raise SourceBrokenError(url=url, reason="an answer that is no HTTP") from exc
+        raise SourceUnreachableError(url=url, reason=_words(exc)) from exc
+
+    def _answer(
+        self,
+        response: aiohttp.ClientResponse,
+        spec: TaskSpec,
+        start_byte: int,
+        stop_byte: int | None,
+    ) -> SourceAnswer:
+        url = spec.display_url
+        if response.status not in (OK, PARTIAL):
+            raise SourceRefusedError(url=url, status=response.status)
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            reason = f"it was encoded with {encoding[:40]}, although that was not asked for"
+            raise SourceBrokenError(url=url, reason=reason)
+        length = _length(response)
+        if response.status == OK:
+            return SourceAnswer(
+                status=OK,
+                size_bytes=length,
+                stop_byte=length,
+                validators=_validators(response),
+                digest=digest_told(response.headers),
+                accepts_ranges=_accepts_ranges(response),
+            )
+        try:
+            told = parse_content_range(response.headers.get("Content-Range", ""))
+        except RemoteProtocolError as exc:
+            raise SourceBrokenError(url=url, reason=str(exc)) from exc
+        expected = stop_byte if stop_byte is not None else told.size_bytes
+        if told.start_byte != start_byte or (expected is not None and told.stop_byte != expected):
+            reason = f"bytes {told.start_byte} to {told.stop_byte} came, others were asked for"
+            raise SourceBrokenError(url=url, reason=reason)
+        return SourceAnswer(
+            status=PARTIAL,
+            size_bytes=told.size_bytes,
+            start_byte=start_byte,
+            stop_byte=told.stop_byte,
+            validators=_validators(response),
+            accepts_ranges=True,
+        )
+
+
+def _split_userinfo(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url, None
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    parsed = URL(url)
+    return bare, aiohttp.BasicAuth(parsed.user or "", parsed.password or "", "utf-8")
+
+
+def _length(response: aiohttp.ClientResponse) -> int | None:
+    if "Transfer-Encoding" in response.headers:
+        return None
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _validators(response: aiohttp.ClientResponse) -> Validators:
+    return Validators(
+        etag=response.headers.get("ETag", ""),
+        last_modified=response.headers.get("Last-Modified", ""),
+    )
+
+
+def _accepts_ranges(response: aiohttp.ClientResponse) -> bool:
+    return response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+
+
+def _tls_context(ca_file: str) -> ssl.SSLContext | bool:
+    if not ca_file:
+        return True
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        expected = f"a file with certificates in PEM form ({ca_file}: {exc})"
+        raise SettingsError(where="settings", key="source.ca_file", expected=expected) from exc
+    return context
+
+
+def _words(exc: BaseException) -> str:
+    """Return why a request failed, in words a person would use, without the URL."""
+    match exc:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not trusted ({exc.certificate_error})"
+        case aiohttp.ClientConnectorDNSError():
+            return "its name is not known"
+        case aiohttp.ClientSSLError():
+            return "TLS failed"
+        case aiohttp.ClientConnectorError():
+            return exc.os_error.strerror or "no connection"
+        case aiohttp.ServerDisconnectedError():
+            return "it closed the connection without an answer"
+        case TimeoutError():
+            return "no answer in time"
+        case OSError():
+            return exc.strerror or type(exc).__name__
+        case _:
+            return type(exc).__name__
