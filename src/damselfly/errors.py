@@ -401,8 +401,9 @@ def revive(name: str, message: str, *, http_status: int = 0) -> DamselflyError:
     A name that is not known here, from a newer version, becomes a `DamselflyError`.
     """
     found = globals().get(name)
-    is_ours = isinstance(found, type) and issubclass(found, DamselflyError)
-    kind: type[DamselflyError] = found if is_ours else DamselflyError
+    kind = DamselflyError
+    if isinstance(found, type) and issubclass(found, DamselflyError):
+        kind = found
     error = kind.__new__(kind)
     Exception.__init__(error, message)
     if http_status:

@@ -120,6 +120,11 @@ class Links:
         for link in self.of(edition_id):
             link.conversation.close()
 
+    def close(self) -> None:
+        """Close all links."""
+        for edition_id in list(self._links):
+            self.close_edition(edition_id)
+
     # --- news
 
     def announce(self, edition_id: EditionId, block_index: int) -> None:

@@ -97,7 +97,7 @@ class SuperNodeOptions:
         source: How sources are asked.
     """
 
-    listen: str = "0.0.0.0:8002"  # noqa: S104  # other hosts must reach it
+    listen: str = "0.0.0.0:8002"  # other hosts must reach it
     data: str = "/var/lib/damselfly/supernode"
     link_rate_bytes_per_s: float = 125e6
     neighbours: int = 8
@@ -133,7 +133,7 @@ class DaemonOptions:
 
     supernode: str = ""
     data: str = "/var/lib/damselfly/daemon"
-    listen: str = "0.0.0.0:65000"  # noqa: S104  # other hosts must reach it
+    listen: str = "0.0.0.0:65000"  # other hosts must reach it
     advertise: str = ""
     location: str = ""
     socket: str = ""
@@ -157,7 +157,7 @@ class EphemeralOptions:
     """
 
     supernode: str = ""
-    listen: str = "0.0.0.0:0"  # noqa: S104  # other hosts must reach it
+    listen: str = "0.0.0.0:0"  # other hosts must reach it
     location: str = ""
     uploads: UploadOptions = field(default_factory=UploadOptions)
     source: SourceOptions = field(default_factory=SourceOptions)

@@ -154,7 +154,11 @@ class BlockReader:
 
 
 class WholeHasher:
-    """Hashes the whole while its blocks come in, as far as they are there from the start on."""
+    """Hashes the whole while its blocks come in, as far as they are there from the start on.
+
+    Attributes:
+        finished: The end of `run`, for whoever started it.
+    """
 
     def __init__(self, entry: StoredEdition, algorithm: str) -> None:
         self._entry = entry
@@ -163,6 +167,7 @@ class WholeHasher:
         self._next_index = 0
         self._news = asyncio.Event()
         self._is_ending = False
+        self.finished: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
         """There may be more blocks."""

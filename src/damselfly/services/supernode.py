@@ -4,13 +4,13 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, assert_never
 
 import aiohttp
 from aiohttp import web
 
 from damselfly.clock import now_s, wall_s
+from damselfly.core.blocks import BlockSet
 from damselfly.core.digest import Digest
 from damselfly.core.peer import SUPERNODE, Host, HostId, is_host_id
 from damselfly.core.scheduling.events import (
@@ -36,13 +36,13 @@ from damselfly.core.scheduling.instructions import (
     TellFailed,
 )
 from damselfly.core.scheduling.scheduler import Scheduler
-from damselfly.core.task import Edition, EditionId, TaskId, TaskSpec
+from damselfly.core.task import EditionId, TaskId, TaskSpec
 from damselfly.core.topology import Location
 from damselfly.errors import (
     DamselflyError,
+    DigestMismatchError,
     RemoteProtocolError,
     SourceError,
-    DigestMismatchError,
     UsageError,
 )
 from damselfly.services.block_feed import BlockFeed
@@ -50,9 +50,9 @@ from damselfly.services.links import Links
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.seed_grants import SeedGrants
 from damselfly.services.seeding import Seeding
+from damselfly.services.stores import open_store
 from damselfly.services.uploads import Uploads
 from damselfly.services.web_server import client_session, serving
-from damselfly.storage.disk import open_disk_store
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
@@ -393,6 +393,10 @@ class SuperNode:
                     ),
                 )
             )
+            if listener.is_told and listener.entry is not None:
+                self._end_feed(listener.entry.edition.edition_id)
+            elif listener.entry is not None:
+                listener.entry.unpin()
             return
         listener.tell()
         self._feeds[entry.edition.edition_id].feed.seal()
@@ -407,7 +411,7 @@ class SuperNode:
             grants = SeedGrants(entry, slots=self._options.uploads.slots)
             self._feeds[edition_id] = _Feeding(entry, BlockFeed(entry, post=self._post), grants)
             self.links.listen(edition_id, grants)
-        self._handle(EditionOpened(edition=_now_of(entry), is_stale=is_stale))
+        self._handle(EditionOpened(edition=entry.edition, is_stale=is_stale))
 
     def on_seed_block(self, entry: StoredEdition, block_index: int, digest: bytes) -> None:
         """A block came from the source."""
@@ -416,11 +420,17 @@ class SuperNode:
         feeding.grants.seed(block_index)
         self.links.announce(entry.edition.edition_id, block_index)
 
+    def _end_feed(self, edition_id: EditionId) -> None:
+        if (feeding := self._feeds.pop(edition_id, None)) is not None:
+            self.links.unlisten(edition_id)
+            self.links.close_edition(edition_id)
+            feeding.entry.unpin()
+
     def _on_sent(self, edition_id: EditionId, block_index: int, host_id: str) -> None:
         if (feeding := self._feeds.get(edition_id)) is not None:
             feeding.grants.on_sent(HostId(host_id), block_index)
 
-    def _held_of(self, edition_id: EditionId) -> Any:  # noqa: ANN401
+    def _held_of(self, edition_id: EditionId) -> BlockSet | None:
         feeding = self._feeds.get(edition_id)
         return feeding.entry.held if feeding else None
 
@@ -432,12 +442,16 @@ class SuperNode:
                 feeding.grants.expire()
                 is_wanted = edition_id in self._scheduler.swarms or self.links.of(edition_id)
                 if not is_wanted and feeding.entry.is_sealed:
-                    self.links.unlisten(edition_id)
-                    del self._feeds[edition_id]
-                    feeding.entry.unpin()
+                    self._end_feed(edition_id)
             self._metrics.tasks.set(len(self._feeds))
             self._metrics.cache_bytes.set(self._store.used_bytes())
             self._metrics.cache_editions.set(len(self._store.entries()))
+
+    def end(self) -> None:
+        """Close all sessions and links; hosts go on with each other."""
+        for conversation in self._sessions.values():
+            conversation.close()
+        self.links.close()
 
     # --- what operators see
 
@@ -488,10 +502,6 @@ class SuperNode:
         return {"role": "supernode", "hosts": len(self._sessions), "tasks": len(self._feeds)}
 
 
-def _now_of(entry: StoredEdition) -> Edition:
-    return entry.edition
-
-
 def _seen_address(told: str, remote: str) -> str:
     """Return a host's address; an empty host in it means the one that we see."""
     if not told:
@@ -518,8 +528,13 @@ async def run_supernode(
         StorageUnusableError: The data folder is not ours, or in use.
     """
     metrics = Metrics()
-    store = await asyncio.to_thread(open_disk_store, Path(options.data), options.cache)
-    source = HttpSource.of(options.source)
+    store = await asyncio.to_thread(open_store, options.data, options.cache)
+    source = HttpSource(
+        connect_timeout_s=options.source.connect_timeout_s,
+        stall_timeout_s=options.source.stall_timeout_s,
+        connections_max=options.source.connections_max,
+        ca_file=options.source.ca_file,
+    )
     try:
         async with client_session() as client, asyncio.TaskGroup() as tasks:
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
@@ -558,9 +573,9 @@ async def run_supernode(
             async with serving(app, options.listen) as address:
                 on_ready(address)
                 await stop.wait()
-            for task in background:
-                task.cancel()
-            supernode.end()
+                for task in background:
+                    task.cancel()
+                supernode.end()
     finally:
         await source.close()
         await asyncio.to_thread(store.close)

@@ -75,9 +75,7 @@ class UploadSlots:
             async with asyncio.timeout(WAIT_S):
                 await turn
         except TimeoutError:
-            if turn.done() and not turn.cancelled():
-                return True  # the slot came in the same moment
-            return False
+            return turn.done() and not turn.cancelled()  # a slot may come in the same moment
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release()

@@ -36,7 +36,7 @@ from damselfly.storage.catalog import EditionFile, read_edition_file, write_edit
 from damselfly.storage.entry import Entry
 from damselfly.storage.journal import RECORD_BYTES, Record, read_records
 from damselfly.storage.placing import place
-from damselfly.storage.store import HeldBlock, SendableBlock
+from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
 
 MARKER: Final = "damselfly-store"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -73,7 +73,9 @@ class DiskEntry(Entry):
         if self._content is None or self._journal is None:
             content = os.open(self.content_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._content = os.fdopen(content, "r+b", buffering=0)
-            self._journal = open(self._folder / "journal", "ab", buffering=0)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            journal = os.open(self._folder / "journal", flags, 0o600)
+            self._journal = os.fdopen(journal, "ab", buffering=0)
         assert self._content is not None
         assert self._journal is not None
         return self._content, self._journal
@@ -447,8 +449,9 @@ class DiskStore:
         with self._lock:
             return list(self._entries.values())
 
-    def drop(self, entry: DiskEntry) -> None:
+    def drop(self, entry: StoredEdition) -> None:
         """Remove an entry and its bytes."""
+        assert isinstance(entry, DiskEntry)
         with self._lock:
             if self._entries.get(entry.edition.edition_id) is entry:
                 del self._entries[entry.edition.edition_id]

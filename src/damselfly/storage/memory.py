@@ -13,7 +13,7 @@ from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.errors import OutputError, StorageDamagedError, StorageFullError
 from damselfly.storage.entry import Entry
 from damselfly.storage.journal import Record
-from damselfly.storage.store import HeldBlock, SendableBlock
+from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
 
 
 def _memory_file() -> BinaryIO:
@@ -159,8 +159,9 @@ class MemoryStore:
         with self._lock:
             return list(self._entries.values())
 
-    def drop(self, entry: MemoryEntry) -> None:
+    def drop(self, entry: StoredEdition) -> None:
         """Remove an entry and its bytes."""
+        assert isinstance(entry, MemoryEntry)
         with self._lock:
             if self._entries.get(entry.edition.edition_id) is entry:
                 del self._entries[entry.edition.edition_id]

@@ -72,7 +72,7 @@ def _copy(content_path: str, target: str) -> None:
                 try:
                     count = os.copy_file_range(source, created, min(left, COPY_BYTES))
                 except OSError:
-                    count = os.sendfile(created, source, None, min(left, COPY_BYTES))  # type: ignore[arg-type]  # None: the position of the file
+                    count = os.sendfile(created, source, None, min(left, COPY_BYTES))
                 if not count:
                     raise OSError(f"the cache's file ended {left} bytes early")
                 left -= count

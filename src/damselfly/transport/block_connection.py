@@ -257,6 +257,7 @@ class BlockConnections:
     ) -> None:
         loop = asyncio.get_running_loop()
         answer = exchange.begin(request, buffer)
+        timer: asyncio.TimerHandle
 
         def look() -> None:
             nonlocal timer

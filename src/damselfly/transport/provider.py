@@ -60,7 +60,7 @@ class Source(Protocol):
         *,
         start_byte: int = 0,
         stop_byte: int | None = None,
-        validators: Validators = Validators(),  # noqa: B008  # frozen
+        validators: Validators = Validators(),
     ) -> SourceReading:
         """Ask for the content, or a part of it, and return once the head is here.
 

@@ -189,11 +189,11 @@ class HttpSource:
             headers["If-None-Match"] = validators.etag
         if validators.last_modified:
             headers["If-Modified-Since"] = validators.last_modified
-        for method in ("HEAD", "GET"):
-            response = await self._ask(method, spec, headers)
+        response = await self._ask("HEAD", spec, headers)
+        response.close()
+        if response.status in HEAD_REFUSED:
+            response = await self._ask("GET", spec, headers)
             response.close()
-            if response.status not in HEAD_REFUSED:
-                break
         return SourceAnswer(
             status=response.status,
             size_bytes=_length(response) if response.status == OK else None,

@@ -1,0 +1,170 @@
+"""The daemon of a host: a peer in all its swarms, and a Unix socket for dfget."""
+
+import asyncio
+import contextlib
+import grp
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from damselfly.core.peer import HostId, is_host_id
+from damselfly.errors import DamselflyError, RemoteProtocolError, SettingsError
+from damselfly.services.downloads import Downloads
+from damselfly.services.options import DaemonOptions
+from damselfly.services.peer_host import PeerHostOptions, running_host
+from damselfly.services.stores import open_store
+from damselfly.services.web_server import serving_unix
+from damselfly.telemetry.log import get_log
+from damselfly.telemetry.metrics import Metrics
+from damselfly.wire.local_messages import (
+    DownloadFailed,
+    DownloadFinished,
+    DownloadProgress,
+    decode_request,
+    encode_line,
+)
+
+PROGRESS_LINES_MAX: Final = 16  # a requester that does not read gets the latest only
+OWNER_MODE, GROUP_MODE = 0o600, 0o660
+
+log = get_log()
+
+
+def failed(error: DamselflyError) -> DownloadFailed:
+    """Return an error as a requester is told it."""
+    return DownloadFailed(
+        error=type(error).__name__,
+        message=str(error),
+        exit_code=error.exit_code,
+        http_status=error.http_status,
+    )
+
+
+class LocalDownloads:
+    """The HTTP of the Unix socket; see docs/protocols/local.md."""
+
+    def __init__(self, downloads: Downloads) -> None:
+        self._downloads = downloads
+
+    def routes(self) -> web.Application:
+        """Return what dfget may ask."""
+        app = web.Application()
+        app.router.add_post("/v1/downloads", self._post)
+        app.router.add_get("/v1/downloads/{download_id}/content", self._content)
+        app.router.add_delete("/v1/downloads/{download_id}", self._delete)
+        return app
+
+    async def _post(self, request: web.Request) -> web.StreamResponse:
+        """Run a download while the connection is open; it ends with a line that says how."""
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        try:
+            wanted = decode_request(await request.read())
+            last = await self._run(wanted, response)
+        except RemoteProtocolError as exc:
+            last = failed(exc)
+        except DamselflyError as exc:
+            last = failed(exc)
+        try:
+            await response.write(encode_line(last))
+            await response.write_eof()
+        except (ConnectionError, asyncio.CancelledError):
+            if isinstance(last, DownloadFinished):
+                self._downloads.release(last.download_id)  # nobody is there to place it
+            raise
+        return response
+
+    async def _run(self, wanted: object, response: web.StreamResponse) -> DownloadFinished:
+        news: asyncio.Queue[DownloadProgress] = asyncio.Queue(PROGRESS_LINES_MAX)
+
+        def on_progress(progress: DownloadProgress) -> None:
+            if news.full():
+                news.get_nowait()
+            news.put_nowait(progress)
+
+        async def tell() -> None:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await response.write(encode_line(await news.get()))
+
+        telling = asyncio.ensure_future(tell())
+        try:
+            return await self._downloads.get(wanted, on_progress)  # type: ignore[arg-type]
+        finally:
+            telling.cancel()
+
+    async def _content(self, request: web.Request) -> web.StreamResponse:
+        entry = self._downloads.content_of(request.match_info["download_id"])
+        if entry is None:
+            raise web.HTTPNotFound(text="there is no such download\n")
+        return web.FileResponse(entry.content_path)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if not self._downloads.release(request.match_info["download_id"]):
+            raise web.HTTPNotFound(text="there is no such download\n")
+        return web.Response(status=204)
+
+
+def _host_id(folder: Path) -> HostId:
+    """Return the id of the host that a data folder belongs to; made at the first start."""
+    path = folder / "host-id"
+    with contextlib.suppress(OSError):
+        text = path.read_text().strip()
+        if is_host_id(text):
+            return HostId(text)
+    fresh = HostId(f"h-{secrets.token_hex(8)}")
+    path.write_text(f"{fresh}\n")
+    return fresh
+
+
+def _group_id(name: str) -> int:
+    if not name:
+        return -1
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as exc:
+        expected = f"the name of a group; there is no group {name!r} here"
+        raise SettingsError(where="daemon", key="socket_group", expected=expected) from exc
+
+
+async def run_daemon(
+    options: DaemonOptions, *, on_ready: Callable[[str, str], None], stop: asyncio.Event
+) -> None:
+    """Run a daemon until `stop` is set.
+
+    Args:
+        options: Its settings.
+        on_ready: Called with the `host:port` on which it listens and the path of its socket.
+        stop: Ends it, gracefully.
+
+    Raises:
+        AddressInUseError: Somebody else listens there.
+        StorageUnusableError: The data folder is not ours, or in use.
+        SettingsError: There is no such group.
+    """
+    group_id = _group_id(options.socket_group)
+    store = await asyncio.to_thread(open_store, options.data, options.cache)
+    try:
+        socket_path = options.socket or str(Path(options.data) / "daemon.sock")
+        peer_options = PeerHostOptions(
+            host_id=_host_id(Path(options.data)),
+            supernode=options.supernode,
+            listen=options.listen,
+            advertise=options.advertise,
+            location=options.location,
+            download_rate_bytes_per_s=options.download_rate_bytes_per_s,
+            uploads=options.uploads,
+            source=options.source,
+        )
+        async with running_host(peer_options, store, metrics=Metrics()) as host:
+            local = LocalDownloads(host.downloads).routes()
+            mode = GROUP_MODE if options.socket_group else OWNER_MODE
+            async with serving_unix(local, socket_path, mode=mode, group_id=group_id):
+                on_ready(host.address, socket_path)
+                await stop.wait()
+                host.end()
+    finally:
+        await asyncio.to_thread(store.close)

@@ -1,0 +1,723 @@
+"""Carries out what the mind of a download decides.
+
+Events come from the session, from the links and from fetches; each goes to
+`core.downloading.Download`, and each of its instructions becomes one call here. There is no
+decision about blocks or peers in this file.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+import crc32c
+
+from damselfly.clock import now_s
+from damselfly.core.blocks import BlockSet, Span
+from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
+from damselfly.core.downloading import events as core
+from damselfly.core.downloading import instructions as todo
+from damselfly.core.downloading.download import Download
+from damselfly.core.peer import SUPERNODE, HostId
+from damselfly.core.task import Edition, EditionId, TaskSpec, Validators, is_edition_id
+from damselfly.errors import (
+    BlockCorruptError,
+    BlockMissingError,
+    DamselflyError,
+    NoProviderError,
+    ParentBusyError,
+    ParentError,
+    ParentStalledError,
+    RemoteProtocolError,
+    SourceChangedError,
+    revive,
+)
+from damselfly.services.links import Link, Links
+from damselfly.services.reading import store_block
+from damselfly.services.seeding import Seeding
+from damselfly.services.uploads import Uploads
+from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.telemetry.log import get_log
+from damselfly.telemetry.metrics import Metrics
+from damselfly.transport.block_connection import BlockAnswer, BlockConnections
+from damselfly.transport.session_client import SessionClient
+from damselfly.transport.throttle import Throttle
+from damselfly.wire import session_messages as wire
+from damselfly.wire.link_messages import Declined, Granted, Held
+from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, ProviderBytes
+from damselfly.wire.packed_block import trailer
+
+TICK_S: Final = 0.1
+BUFFERS_KEPT_MAX: Final = 8
+
+log = get_log()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadParts:
+    """What all downloads of a host share."""
+
+    store: BlockStore
+    links: Links
+    connections: BlockConnections
+    seeding: Seeding
+    session: SessionClient | None
+    uploads: Uploads
+    slots: int
+    throttle: Throttle
+    metrics: Metrics
+    rng: random.Random
+
+
+class DownloadRun:
+    """One download under way.
+
+    Attributes:
+        outcome: The sealed entry, or why there is none.
+        waiter_count: Requesters that wait for it.
+        bytes_by: Bytes by provider.
+        is_stale: The source could not be asked whether this is its content.
+        notes: Sentences for the user.
+    """
+
+    def __init__(self, parts: DownloadParts, spec: TaskSpec, request: DownloadRequest) -> None:
+        self._parts = parts
+        self._spec = spec
+        self._request = request
+        self._throttle = Throttle(request.rate_bytes_per_s)
+        self._mind = self._new_mind()
+        self._entry: StoredEdition | None = None
+        self._digests: dict[int, bytes] = {}
+        # {host id: address} of parents that were offered.
+        self._offered: dict[HostId, str] = {}
+        self._links: dict[HostId, Link] = {}
+        self._fetches: dict[tuple[int, HostId], asyncio.Task[None]] = {}
+        self._buffers: list[bytearray] = []
+        self._inbox: asyncio.Queue[wire.SuperNodeMessage] = asyncio.Queue()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._state = "waiting"
+        self._failure: DamselflyError | None = None  # the reason behind a Fail
+        self._has_restarted = False
+        self._sealed_digest: Digest | None = None
+        self.outcome: asyncio.Future[StoredEdition] = asyncio.get_running_loop().create_future()
+        self.waiter_count = 0
+        self.bytes_by = ProviderBytes()
+        self.is_stale = False
+        self.notes: list[str] = []
+
+    def _new_mind(self) -> Download:
+        return Download(
+            slots=self._parts.slots,
+            can_use_source=self._request.can_use_source,
+            rng=self._parts.rng,
+            now_s=now_s(),
+        )
+
+    @property
+    def retry_count(self) -> int:
+        """Fetches that were tried again."""
+        return self._mind.retry_count
+
+    def progress(self) -> DownloadProgress:
+        """Return how far it is."""
+        entry = self._entry
+        size = entry.edition.size_bytes if entry else None
+        return DownloadProgress(
+            state=self._state,
+            size_bytes=-1 if size is None else size,
+            done_bytes=self.bytes_by.total,
+            bytes_by=ProviderBytes(
+                cache=self.bytes_by.cache,
+                peers=self.bytes_by.peers,
+                supernode=self.bytes_by.supernode,
+                source=self.bytes_by.source,
+            ),
+            parent_count=len(self._links),
+            note=self.notes[-1] if self.notes else "",
+        )
+
+    # --- life
+
+    def start(self) -> None:
+        """Begin."""
+        self._running = asyncio.ensure_future(self._run())
+
+    def cancel(self) -> None:
+        """Stop; what is stored stays."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def end(self) -> None:
+        """Stop, and wait until everything has stopped."""
+        self.cancel()
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        if self._entry is not None:
+            self._entry.unpin()
+            self._entry = None
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                if self._parts.session is None:
+                    self._tasks.create_task(self._obtain_directly())
+                else:
+                    self._begin_with_supernode(self._parts.session)
+                await asyncio.wait([self.outcome])
+                self._stop_tasks()
+        except asyncio.CancelledError:
+            self._leave()
+            if not self.outcome.done():
+                self.outcome.cancel()
+            raise
+        except BaseExceptionGroup as group:  # the supervisor of this download
+            log.exception("download_broke", task=self._spec.task_id)
+            self._end_with(
+                DamselflyError(f"a bug of ours ended the download: {group.exceptions[0]!r}")
+            )
+        finally:
+            if self._entry is not None:
+                self._parts.links.unlisten(self._entry.edition.edition_id)
+
+    def _begin_with_supernode(self, session: SessionClient) -> None:
+        assert self._tasks is not None
+        self._background = [
+            self._tasks.create_task(self._read_inbox()),
+            self._tasks.create_task(self._tick()),
+        ]
+        if session.is_open:
+            self._join()
+        elif session.error is not None:
+            self.on_session_lost()
+
+    def _stop_tasks(self) -> None:
+        for task in [*self._fetches.values(), *getattr(self, "_background", [])]:
+            task.cancel()
+        if self.outcome.done() and not self.outcome.cancelled() and self.outcome.exception():
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._parts.session is not None:
+            self._parts.session.post(wire.Leave(task_id=self._spec.task_id))
+        if self._entry is not None:
+            self._parts.links.close_edition(self._entry.edition.edition_id)
+
+    def _end_with(self, error: DamselflyError) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+            self.outcome.exception()  # whoever waits gets it; nobody may wait any more
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._handle(core.Ticked())
+
+    # --- session
+
+    def _join(self) -> None:
+        assert self._parts.session is not None
+        entry = self._entry
+        if entry is None:
+            entry = next(iter(self._parts.store.editions_of(self._spec.task_id)), None)
+        self._parts.session.post(
+            wire.Join(
+                task_id=self._spec.task_id,
+                url=self._spec.url,
+                digest=str(self._spec.digest or ""),
+                task_tag=self._spec.tag,
+                filtered_query=self._spec.filtered_query,
+                headers=self._spec.headers,
+                edition_id=entry.edition.edition_id if entry else "",
+                held_count=len(entry.held) if entry else 0,
+            )
+        )
+
+    def on_session(self) -> None:
+        """The session is open."""
+        if self._is_done:
+            return
+        self._handle(core.SuperNodeBack())
+        self._join()
+
+    def on_session_lost(self) -> None:
+        """The session ended, or could not be opened."""
+        if self._is_done:
+            return
+        session = self._parts.session
+        if session is not None and session.error is not None:
+            self._failure = self._failure or session.error
+            self._note(f"{session.error}; going on without it")
+        self._handle(core.SuperNodeLost())
+
+    def on_message(self, message: wire.SuperNodeMessage) -> None:
+        """Take in a message; they are looked at one after the other."""
+        self._inbox.put_nowait(message)
+
+    @property
+    def _is_done(self) -> bool:
+        return self.outcome.done() or self._mind.is_finished
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    async def _read_inbox(self) -> None:
+        while True:
+            message = await self._inbox.get()
+            try:
+                await self._take_in(message)
+            except DamselflyError as exc:
+                self._end_with(exc)
+
+    async def _take_in(self, message: wire.SuperNodeMessage) -> None:
+        if self._is_done:
+            return
+        match message:
+            case wire.EditionTold():
+                await self._on_edition_told(message)
+            case wire.BlocksListed():
+                self._on_blocks_listed(message)
+            case wire.Sealed():
+                await self._on_sealed(message)
+            case wire.ParentsOffered():
+                self._on_parents_offered(message)
+            case wire.Failed():
+                self._on_failed(message)
+            case wire.SourceAnswered():
+                answered = core.SourceAnswered(
+                    is_granted=message.is_granted, retry_after_s=message.retry_after_s
+                )
+                self._handle(answered)
+            case wire.Banned():
+                self._handle(core.ParentBanned(host_id=HostId(message.host_id)))
+            case wire.Welcome():
+                pass
+            case _:
+                assert_never(message)
+
+    async def _on_edition_told(self, told: wire.EditionTold) -> None:
+        if not is_edition_id(told.edition_id) or told.block_bytes <= 0:
+            raise RemoteProtocolError("the SuperNode told an edition that cannot be")
+        edition = Edition(
+            edition_id=EditionId(told.edition_id),
+            task_id=self._spec.task_id,
+            block_bytes=told.block_bytes,
+            size_bytes=None if told.size_bytes < 0 else told.size_bytes,
+            validators=Validators(etag=told.etag, last_modified=told.last_modified),
+            digest=Digest.parse(told.digest) if told.digest else None,
+            display_url=self._spec.display_url,
+        )
+        self.is_stale = told.is_stale
+        if told.is_stale:
+            self._note("the source could not be asked whether this is still its content")
+        if self._entry is not None:
+            if self._entry.edition.edition_id == edition.edition_id:
+                return  # the SuperNode came back; nothing has changed
+            self._note("the source has changed; starting anew with its new content")
+            self._drop_edition()
+        await self._start_edition(edition)
+        if told.content:
+            await self._store_content(told.content)
+
+    async def _start_edition(self, edition: Edition) -> None:
+        entry = await asyncio.to_thread(self._parts.store.open, edition)
+        self._entry, self._state = entry, "fetching"
+        if entry.edition.size_bytes is None and edition.size_bytes is not None:
+            await asyncio.to_thread(entry.set_size, edition.size_bytes)
+        held = entry.held
+        self._digests = {index: entry.digest_of(index) or b"" for index in held}
+        self.bytes_by.cache = self._bytes_of(entry, held)
+        self._parts.links.listen(edition.edition_id, self)
+        size = entry.edition.size_bytes
+        self._handle(
+            core.EditionStarted(
+                block_count=None if size is None else entry.edition.layout.block_count,
+                held=held,
+                listed=held,
+            )
+        )
+
+    @staticmethod
+    def _bytes_of(entry: StoredEdition, held: BlockSet) -> int:
+        edition = entry.edition
+        if edition.size_bytes is None:
+            return len(held) * edition.block_bytes
+        return sum(len(edition.layout.span(index)) for index in held)
+
+    def _drop_edition(self) -> None:
+        """Let the present edition go, to begin with another one."""
+        assert self._entry is not None
+        for task in self._fetches.values():
+            task.cancel()
+        self._fetches.clear()
+        self._parts.links.unlisten(self._entry.edition.edition_id)
+        self._parts.links.close_edition(self._entry.edition.edition_id)
+        self._entry.unpin()
+        self._entry = None
+        self._links.clear()
+        self.bytes_by = ProviderBytes()
+        self._mind = self._new_mind()
+
+    async def _store_content(self, content: bytes) -> None:
+        """Store a content that came whole in a message."""
+        entry = self._entry
+        assert entry is not None
+        layout = entry.edition.layout
+        if len(content) != layout.size_bytes:
+            raise RemoteProtocolError("the SuperNode told a content of another length")
+        for index in range(layout.block_count):
+            if index in entry.held:
+                continue
+            span = layout.span(index)
+            body = memoryview(content)[span.start_byte : span.stop_byte]
+            digest = await asyncio.to_thread(store_block, entry, index, body, None)
+            self._digests[index] = digest or b""
+            self._count("supernode", len(span))
+            self._handle(core.BlocksListed(blocks=BlockSet.of([index])))
+            self._handle(core.BlockStored(block_index=index, host_id=None))
+
+    def _on_blocks_listed(self, message: wire.BlocksListed) -> None:
+        if not self._is_about_us(message.edition_id):
+            return
+        step = BLOCK_DIGEST_BYTES
+        count = len(message.digests) // step
+        if len(message.digests) % step:
+            raise RemoteProtocolError("the SuperNode told a block list of broken digests")
+        for offset in range(count):
+            digest = message.digests[offset * step : (offset + 1) * step]
+            self._digests.setdefault(message.first_index + offset, digest)
+        bits = ((1 << count) - 1) << message.first_index
+        self._handle(core.BlocksListed(blocks=BlockSet(bits)))
+
+    async def _on_sealed(self, message: wire.Sealed) -> None:
+        entry = self._entry
+        if entry is None or not self._is_about_us(message.edition_id):
+            return
+        if entry.edition.size_bytes is None:
+            await asyncio.to_thread(entry.set_size, message.size_bytes)
+        elif entry.edition.size_bytes != message.size_bytes:
+            raise RemoteProtocolError("the SuperNode told two lengths of one edition")
+        self._sealed_digest = Digest.parse(message.digest) if message.digest else None
+        self._handle(core.Sealed(block_count=entry.edition.layout.block_count))
+
+    def _is_about_us(self, edition_id: str) -> bool:
+        return self._entry is not None and self._entry.edition.edition_id == edition_id
+
+    def _on_parents_offered(self, message: wire.ParentsOffered) -> None:
+        if not self._is_about_us(message.edition_id) or self._parts.session is None:
+            return
+        for parent in message.parents:
+            is_supernode = parent.host_id == SUPERNODE
+            address = self._parts.session.address if is_supernode else parent.address
+            if address:
+                self._offered[HostId(parent.host_id)] = address
+        host_ids = tuple(HostId(parent.host_id) for parent in message.parents)
+        self._handle(core.ParentsOffered(host_ids=tuple(h for h in host_ids if h in self._offered)))
+
+    def _on_failed(self, message: wire.Failed) -> None:
+        error = revive(message.error, message.message, http_status=message.status)
+        if isinstance(error, SourceChangedError) and not self._has_restarted:
+            self._has_restarted = True
+            self._note("the source changed during the download; starting anew")
+            if self._entry is not None:
+                self._drop_edition()
+            self._join()
+            return
+        if not message.can_use_source:
+            self._end_with(error)
+            return
+        self._failure = error
+        self._note(f"{error}; going to the source instead")
+        self._handle(core.SuperNodeFailed(can_use_source=True))
+
+    # --- links
+
+    def on_linked(self, link: Link, held: BlockSet, load: int) -> None:
+        """A link is open."""
+        self._links[link.host_id] = link
+        self._handle(
+            core.ParentLinked(
+                host_id=link.host_id, held=held, load=load, can_give=bool(link.address)
+            )
+        )
+
+    def on_link_message(self, link: Link, message: Held | Granted | Declined) -> None:
+        """The other side told something."""
+        match message:
+            case Held():
+                news = BlockSet.of(index for index in message.indices if index >= 0)
+                self._handle(core.ParentHeld(host_id=link.host_id, blocks=news, load=message.load))
+            case Granted():
+                self._digests.setdefault(message.block_index, message.digest)
+                self._handle(core.BlockGranted(block_index=message.block_index))
+            case Declined():
+                pass  # we grant nothing
+
+    def on_link_lost(self, host_id: HostId) -> None:
+        """A link ended, or could not be opened."""
+        self._links.pop(host_id, None)
+        self._handle(core.ParentLost(host_id=host_id))
+
+    # --- instructions
+
+    def _handle(self, event: core.Event) -> None:
+        if self.outcome.done() and not isinstance(event, core.BlockGranted):
+            return
+        for instruction in self._mind.handle(event, now_s=now_s()):
+            self._carry_out(instruction)
+
+    def _carry_out(self, instruction: todo.Instruction) -> None:  # noqa: C901, PLR0912  # a dispatch
+        assert self._tasks is not None
+        match instruction:
+            case todo.FetchBlock():
+                key = (instruction.block_index, instruction.host_id)
+                self._fetches[key] = self._tasks.create_task(self._fetch(*key))
+            case todo.CancelFetch():
+                key = (instruction.block_index, instruction.host_id)
+                if (fetch := self._fetches.get(key)) is not None:
+                    fetch.cancel()
+            case todo.LinkParent():
+                assert self._entry is not None
+                self._parts.links.open(
+                    self._entry.edition.edition_id,
+                    instruction.host_id,
+                    self._offered[instruction.host_id],
+                )
+            case todo.AnnounceBlock():
+                assert self._entry is not None
+                self._parts.links.announce(self._entry.edition.edition_id, instruction.block_index)
+            case todo.DeclineGrant():
+                if (link := self._links.get(SUPERNODE)) is not None:
+                    link.post(Declined(block_index=instruction.block_index))
+            case todo.ReportProgress() | todo.Complain() | todo.AskSource():
+                self._tell_supernode(instruction)
+            case todo.FetchFromSource():
+                self._tasks.create_task(self._go_to_source(instruction))
+            case todo.Finish():
+                self._tasks.create_task(self._finish())
+            case todo.Fail():
+                count, reason = instruction.missing_count, instruction.reason.value
+                if self._failure is not None and reason != todo.GiveUp.SOURCE_FORBIDDEN:
+                    self._end_with(self._failure)
+                else:
+                    self._end_with(NoProviderError(missing_count=count, reason=reason))
+            case _:
+                assert_never(instruction)
+
+    def _tell_supernode(
+        self, instruction: todo.ReportProgress | todo.Complain | todo.AskSource
+    ) -> None:
+        session, entry = self._parts.session, self._entry
+        if session is None:
+            return
+        edition_id = entry.edition.edition_id if entry else ""
+        task_id = self._spec.task_id
+        match instruction:
+            case todo.AskSource():
+                session.post(wire.SourceAsked(task_id=task_id, reason=instruction.reason))
+            case todo.ReportProgress():
+                session.post(
+                    wire.Progress(
+                        task_id=task_id,
+                        edition_id=edition_id,
+                        held_count=instruction.held_count,
+                        is_hungry=instruction.is_hungry,
+                        is_idle=self._parts.uploads.load < self._parts.slots,
+                        is_whole=instruction.is_whole,
+                    )
+                )
+            case todo.Complain():
+                log.warning("parent_failed", host=instruction.host_id, why=instruction.reason)
+                session.post(
+                    wire.Complaint(
+                        task_id=task_id,
+                        edition_id=edition_id,
+                        host_id=instruction.host_id,
+                        block_index=instruction.block_index,
+                        reason=instruction.reason,
+                    )
+                )
+
+    # --- fetching
+
+    async def _fetch(self, block_index: int, host_id: HostId) -> None:
+        """Fetch a block from a parent, verify it, store it."""
+        entry = self._entry
+        assert entry is not None
+        buffer = self._buffers.pop() if self._buffers else bytearray(entry.edition.block_bytes)
+        started_s = now_s()
+        outcome = "failed"
+        try:
+            length = self._length_of(entry, block_index)
+            await self._throttle.take(length)
+            await self._parts.throttle.take(length)
+            body = memoryview(buffer)[:length]
+            answer = await self._parts.connections.fetch(
+                self._address_of(host_id),
+                entry.edition.edition_id,
+                block_index,
+                body,
+                parent=host_id,
+            )
+            await self._verify(entry, block_index, body, answer, host_id)
+            outcome = "stored"
+            stored = core.BlockStored(block_index=block_index, host_id=host_id)
+            provider = "supernode" if host_id == SUPERNODE else "peers"
+            self._end_fetch(block_index, host_id, answer.header.plain_bytes, provider, stored)
+        except ParentError as exc:
+            self._fetches.pop((block_index, host_id), None)
+            failed = core.FetchFailed(
+                block_index=block_index,
+                host_id=host_id,
+                failure=_failure_of(exc),
+                retry_after_s=getattr(exc, "retry_after_s", 0.0),
+            )
+            outcome = failed.failure.value
+            log.debug("fetch_failed", host=host_id, block_index=block_index, reason=str(exc))
+            self._handle(failed)
+        except DamselflyError as exc:
+            self._end_with(exc)  # our own disk
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            self._fetches.pop((block_index, host_id), None)
+            raise
+        finally:
+            self._parts.metrics.blocks_fetched.labels(outcome).inc()
+            self._parts.metrics.block_fetch_seconds.observe(now_s() - started_s)
+            if len(self._buffers) < BUFFERS_KEPT_MAX:
+                self._buffers.append(buffer)
+
+    def _end_fetch(
+        self, index: int, host_id: HostId, count: int, provider: str, stored: core.BlockStored
+    ) -> None:
+        self._fetches.pop((index, host_id), None)
+        if index not in self._mind.held:
+            self._count(provider, count)
+        self._handle(stored)
+
+    def _length_of(self, entry: StoredEdition, block_index: int) -> int:
+        edition = entry.edition
+        if edition.size_bytes is None:
+            return edition.block_bytes
+        return len(edition.layout.span(block_index))
+
+    def _address_of(self, host_id: HostId) -> str:
+        link = self._links.get(host_id)
+        return link.address if link and link.address else self._offered.get(host_id, "")
+
+    async def _verify(
+        self,
+        entry: StoredEdition,
+        block_index: int,
+        body: memoryview,
+        answer: BlockAnswer,
+        host_id: HostId,
+    ) -> None:
+        """Let a block in, if it is the one that the SuperNode told.
+
+        Raises:
+            BlockCorruptError: It is not.
+        """
+        expected = self._digests.get(block_index)
+        plain = body[: answer.header.plain_bytes]
+        if expected is None or (entry.edition.size_bytes is not None and len(plain) != len(body)):
+            reason = f"it has {len(plain)} bytes instead of {len(body)}"
+            raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
+
+        def check_and_store() -> str:
+            body_crc = crc32c.crc32c(plain)
+            if trailer(answer.header_bytes, body_crc) != answer.trailer:
+                return "its CRC is wrong"
+            return "" if store_block(entry, block_index, plain, expected) else "its digest is wrong"
+
+        if reason := await asyncio.to_thread(check_and_store):
+            raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
+
+    def _count(self, provider: str, count: int) -> None:
+        setattr(self.bytes_by, provider, getattr(self.bytes_by, provider) + count)
+        self._parts.metrics.bytes_received.labels(provider).inc(count)
+
+    # --- the source
+
+    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
+        """Reading the source without a SuperNode: the edition is known."""
+        self._entry, self._state, self.is_stale = entry, "fetching", is_stale
+        self.bytes_by.cache = self._bytes_of(entry, entry.held)
+
+    def on_block(self, block_index: int, digest: bytes) -> None:
+        """Reading the source without a SuperNode: a block is stored."""
+        assert self._entry is not None
+        self._digests[block_index] = digest
+        self._count("source", self._length_of(self._entry, block_index))
+        self._parts.links.announce(self._entry.edition.edition_id, block_index)
+
+    async def _obtain_directly(self) -> None:
+        """Get the edition as a SuperNode would: from the cache, else from the source."""
+        try:
+            entry = await self._parts.seeding.obtain(self._spec, self)
+        except DamselflyError as exc:
+            self._end_with(exc)
+            return
+        if not self.outcome.done():
+            self.outcome.set_result(entry)
+
+    async def _go_to_source(self, instruction: todo.FetchFromSource) -> None:
+        entry = self._entry
+        if entry is None:
+            self._note("downloading from the source directly")
+            await self._obtain_directly()
+            return
+        span: Span | None = None
+        if instruction.stop_index is not None:
+            layout = entry.edition.layout
+            stop = instruction.stop_index
+            span = Span(
+                layout.span(instruction.first_index).start_byte, layout.span(stop - 1).stop_byte
+            )
+        self._note("taking missing blocks from the source directly")
+        is_ok = True
+        try:
+            await self._parts.seeding.read_span(
+                self._spec, entry, span, self._digests.get, self._on_source_block
+            )
+            if entry.edition.size_bytes is not None and span is None:
+                self._handle(core.Sealed(block_count=entry.edition.layout.block_count))
+        except DamselflyError as exc:
+            self._failure, is_ok = exc, False
+            log.warning("source_failed", task=self._spec.task_id, reason=str(exc))
+        self._handle(core.SourceEnded(is_ok=is_ok))
+
+    def _on_source_block(self, block_index: int, digest: bytes) -> None:
+        self.on_block(block_index, digest)
+        self._handle(core.BlocksListed(blocks=BlockSet.of([block_index])))
+        self._handle(core.BlockStored(block_index=block_index, host_id=None))
+
+    # --- the end
+
+    async def _finish(self) -> None:
+        entry = self._entry
+        assert entry is not None
+        self._state = "checking"
+        try:
+            # What the SuperNode checked is the same bytes: each block has its digest.
+            await asyncio.to_thread(entry.seal, self._sealed_digest)
+        except DamselflyError as exc:
+            self._end_with(exc)
+            return
+        if not self.outcome.done():
+            self.outcome.set_result(entry)
+
+
+def _failure_of(exc: ParentError) -> core.Failure:
+    match exc:
+        case ParentBusyError():
+            return core.Failure.BUSY
+        case BlockMissingError():
+            return core.Failure.MISSING
+        case BlockCorruptError():
+            return core.Failure.CORRUPT
+        case ParentStalledError():
+            return core.Failure.STALLED
+        case _:
+            return core.Failure.UNREACHABLE

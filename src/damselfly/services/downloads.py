@@ -1,0 +1,192 @@
+"""What a host downloads: one run per task, shared by all who ask for it."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from damselfly.clock import now_s
+from damselfly.core.task import TaskId, TaskSpec
+from damselfly.errors import DigestMismatchError, DownloadTimeoutError
+from damselfly.services.download_run import DownloadParts, DownloadRun
+from damselfly.services.reading import hash_whole
+from damselfly.storage.store import StoredEdition
+from damselfly.telemetry.log import get_log
+from damselfly.wire import session_messages as wire
+from damselfly.wire.local_messages import (
+    DownloadFinished,
+    DownloadProgress,
+    DownloadRequest,
+    ProviderBytes,
+)
+
+PROGRESS_S: Final = 0.2
+
+log = get_log()
+
+__all__ = ["DownloadParts", "Downloads"]
+
+
+class Downloads:
+    """All downloads of this host."""
+
+    def __init__(self, parts: DownloadParts) -> None:
+        self._parts = parts
+        self._runs: dict[TaskId, DownloadRun] = {}
+        # {download id: entry, pinned}: handed out, until their requester has placed them.
+        self._handed_out: dict[str, StoredEdition] = {}
+        self._next_id = 0
+
+    async def get(
+        self, request: DownloadRequest, on_progress: Callable[[DownloadProgress], None]
+    ) -> DownloadFinished:
+        """Download what is asked for; the content stays pinned until `release`.
+
+        Raises:
+            DamselflyError: Whatever ended it without content.
+        """
+        spec = request.spec()
+        started_s = now_s()
+        self._parts.metrics.downloads_running.inc()
+        outcome = "failed"
+        try:
+            async with asyncio.timeout(request.timeout_s or None):
+                finished = await self._get(spec, request, on_progress, started_s)
+            outcome = "finished"
+        except TimeoutError as exc:
+            raise DownloadTimeoutError(timeout_s=request.timeout_s) from exc
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            self._parts.metrics.downloads_running.dec()
+            self._parts.metrics.downloads.labels(outcome).inc()
+            seconds = round(now_s() - started_s, 3)
+            log.info(
+                f"download_{outcome}", url=spec.display_url, task=spec.task_id, seconds=seconds
+            )
+        return finished
+
+    def content_of(self, download_id: str) -> StoredEdition | None:
+        """Return the entry of a download that was handed out and not released."""
+        return self._handed_out.get(download_id)
+
+    def release(self, download_id: str) -> bool:
+        """Let the cache evict a content that was handed out; False: there is none."""
+        entry = self._handed_out.pop(download_id, None)
+        if entry is not None:
+            entry.unpin()
+        return entry is not None
+
+    async def _get(
+        self,
+        spec: TaskSpec,
+        request: DownloadRequest,
+        on_progress: Callable[[DownloadProgress], None],
+        started_s: float,
+    ) -> DownloadFinished:
+        if (entry := self._known_by_digest(spec)) is not None:
+            entry.pin()
+            size = entry.edition.size_bytes or 0
+            return self._hand_out(entry, started_s, ProviderBytes(cache=size))
+        run = self._runs.get(spec.task_id)
+        if run is None or run.outcome.done():
+            run = DownloadRun(self._parts, spec, request)
+            self._runs[spec.task_id] = run
+            run.start()
+        run.waiter_count += 1
+        try:
+            await self._wait(run, on_progress)
+            entry = run.outcome.result()
+            entry.pin()
+            if spec.digest is not None and entry.edition.digest != spec.digest:
+                await self._check_digest(entry, spec)
+            return self._hand_out(entry, started_s, run.bytes_by, run)
+        finally:
+            run.waiter_count -= 1
+            if not run.waiter_count:
+                await run.end()
+                if self._runs.get(spec.task_id) is run:
+                    del self._runs[spec.task_id]
+
+    def _known_by_digest(self, spec: TaskSpec) -> StoredEdition | None:
+        if spec.digest is None:
+            return None
+        entries = self._parts.store.editions_of(spec.task_id)
+        return next((entry for entry in entries if entry.is_sealed), None)
+
+    async def _wait(
+        self, run: DownloadRun, on_progress: Callable[[DownloadProgress], None]
+    ) -> None:
+        told: DownloadProgress | None = None
+        while not run.outcome.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROGRESS_S):
+                    await asyncio.shield(run.outcome)
+            progress = run.progress()
+            if progress != told:
+                on_progress(progress)
+                told = progress
+
+    async def _check_digest(self, entry: StoredEdition, spec: TaskSpec) -> None:
+        """Hash the whole: the user's digest is checked here, whoever checked it before."""
+        assert spec.digest is not None
+        actual = await hash_whole(entry, spec.digest.algorithm)
+        if actual != spec.digest:
+            entry.unpin()
+            self._parts.store.drop(entry)
+            raise DigestMismatchError(expected=str(spec.digest), actual=str(actual))
+
+    def _hand_out(
+        self,
+        entry: StoredEdition,
+        started_s: float,
+        bytes_by: ProviderBytes,
+        run: DownloadRun | None = None,
+    ) -> DownloadFinished:
+        self._next_id += 1
+        download_id = str(self._next_id)
+        self._handed_out[download_id] = entry
+        edition = entry.edition
+        return DownloadFinished(
+            download_id=download_id,
+            content_path=entry.content_path,
+            size_bytes=edition.size_bytes or 0,
+            digest=str(edition.digest or ""),
+            task_id=edition.task_id,
+            edition_id=edition.edition_id,
+            bytes_by=bytes_by,
+            seconds=round(now_s() - started_s, 4),
+            retry_count=run.retry_count if run else 0,
+            is_stale=run.is_stale if run else False,
+            notes=tuple(run.notes) if run else (),
+        )
+
+    # --- session
+
+    def on_session(self) -> None:
+        """The session is open, for the first time or again: tell it what is wanted."""
+        for run in self._runs.values():
+            run.on_session()
+
+    def on_session_lost(self) -> None:
+        """The session ended."""
+        for run in self._runs.values():
+            run.on_session_lost()
+
+    def on_message(self, message: wire.SuperNodeMessage) -> None:
+        """Pass a message to the run that it is about."""
+        match message:
+            case wire.Welcome():
+                pass
+            case wire.Banned():
+                for run in self._runs.values():
+                    run.on_message(message)
+            case _:
+                if TaskId(message.task_id) in self._runs:
+                    self._runs[TaskId(message.task_id)].on_message(message)
+
+    def end(self) -> None:
+        """Stop all downloads; what they have is kept."""
+        for run in self._runs.values():
+            run.cancel()

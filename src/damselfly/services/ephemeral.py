@@ -1,0 +1,92 @@
+"""A dfget without daemon: a peer while it runs, with its store beside the output.
+
+The store is a folder `.NAME.damselfly` in the output's folder, on the same file system, so
+that the finished content only needs to be renamed. It stays when the download is
+interrupted: the next one with the same output goes on with its blocks.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from damselfly.core.peer import HostId
+from damselfly.errors import OutputError, StorageUnusableError
+from damselfly.services.options import CacheOptions, EphemeralOptions
+from damselfly.services.peer_host import PeerHostOptions, running_host
+from damselfly.services.stores import open_store
+from damselfly.storage.disk import DiskStore
+from damselfly.telemetry.metrics import Metrics
+from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
+
+
+async def download(
+    request: DownloadRequest,
+    options: EphemeralOptions,
+    *,
+    output: str,
+    on_progress: Callable[[DownloadProgress], None],
+) -> DownloadFinished:
+    """Download into `output`, which appears whole or not at all.
+
+    Raises:
+        DamselflyError: Whatever ended it without content. What came is kept beside the output.
+    """
+    request.spec()  # a request that makes no sense shall leave no folder
+    folder = state_folder(output)
+    store = await asyncio.to_thread(_open, folder, output)
+    is_done = False
+    try:
+        peer_options = PeerHostOptions(
+            host_id=HostId(f"e-{secrets.token_hex(8)}"),
+            supernode=options.supernode,
+            listen=options.listen,
+            location=options.location,
+            is_ephemeral=True,
+            uploads=options.uploads,
+            source=options.source,
+        )
+        async with running_host(peer_options, store, metrics=Metrics()) as host:
+            finished = await host.downloads.get(request, on_progress)
+            await asyncio.to_thread(_place, finished.content_path, output)
+            is_done = True
+    finally:
+        await asyncio.to_thread(_close, store, folder, is_done=is_done)
+    return finished
+
+
+def state_folder(output: str) -> Path:
+    """Return where an unfinished download of an output keeps what it has."""
+    path = Path(output)
+    return path.parent / f".{path.name}.damselfly"
+
+
+def _open(folder: Path, output: str) -> DiskStore:
+    try:
+        return open_store(folder, CacheOptions(reserve_bytes=0))
+    except StorageUnusableError as exc:
+        if not Path(output).parent.is_dir() or not os.access(Path(output).parent, os.W_OK):
+            raise OutputError(path=output, reason="its folder cannot be written to") from exc
+        raise
+
+
+def _place(content_path: str, output: str) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    try:
+        os.chmod(content_path, 0o666 & ~mask)  # noqa: PTH101
+        os.replace(content_path, output)  # noqa: PTH105
+    except OSError as exc:
+        raise OutputError(path=output, reason=exc.strerror or str(exc)) from exc
+
+
+def _close(store: DiskStore, folder: Path, *, is_done: bool) -> None:
+    if not is_done and store.used_bytes():
+        store.close()
+        return
+    with contextlib.suppress(OSError):
+        store.close()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,263 @@
+"""One host in all its swarms: what a daemon and an ephemeral dfget have in common."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from damselfly.clock import wall_s
+from damselfly.core.blocks import BlockSet
+from damselfly.core.peer import HostId
+from damselfly.core.task import EditionId
+from damselfly.services.downloads import DownloadParts, Downloads
+from damselfly.services.links import Links
+from damselfly.services.options import SourceOptions, UploadOptions
+from damselfly.services.seeding import Seeding
+from damselfly.services.uploads import Uploads
+from damselfly.services.web_server import client_session, serving
+from damselfly.storage.store import BlockStore
+from damselfly.telemetry.metrics import Metrics
+from damselfly.transport.admin import add_admin_routes
+from damselfly.transport.block_connection import BlockConnections
+from damselfly.transport.session_client import SessionClient
+from damselfly.transport.sources.http import HttpSource
+from damselfly.transport.throttle import Throttle
+from damselfly.wire import session_messages as wire
+
+HOLDINGS_MAX: Final = 10_000  # told in a hello; 100 bytes each
+TICK_S: Final = 2.0
+LINK_RATE_BYTES_PER_S: Final = 125e6  # cuts a content that is read without any SuperNode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerHostOptions:
+    """What a host is told about itself; see `options.py` for the fields of the same names."""
+
+    host_id: HostId
+    supernode: str
+    listen: str
+    advertise: str = ""
+    location: str = ""
+    is_ephemeral: bool = False
+    download_rate_bytes_per_s: float = 0.0
+    uploads: UploadOptions
+    source: SourceOptions
+
+
+class PeerHost:
+    """A running host.
+
+    Attributes:
+        downloads: What it downloads.
+        address: `host:port` on which it listens.
+    """
+
+    def __init__(
+        self,
+        options: PeerHostOptions,
+        store: BlockStore,
+        *,
+        source: HttpSource,
+        client: aiohttp.ClientSession,
+        connections: BlockConnections,
+        metrics: Metrics,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._metrics = metrics
+        self.address = ""
+        rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
+        self.uploads = Uploads(
+            store,
+            slots=options.uploads.slots,
+            throttle=Throttle(options.uploads.rate_bytes_per_s),
+            metrics=metrics,
+        )
+        self.links = Links(
+            host_id=options.host_id,
+            held_of=self._held_of,
+            load=lambda: self.uploads.load,
+            client=client,
+            tasks=tasks,
+        )
+        self.session = options.supernode and SessionClient(
+            options.supernode,
+            client=client,
+            hello=self._hello,
+            on_open=self._on_session,
+            on_message=self._on_message,
+            on_lost=self._on_session_lost,
+            rng=rng,
+        )
+        self.downloads = Downloads(
+            DownloadParts(
+                store=store,
+                links=self.links,
+                connections=connections,
+                seeding=Seeding(
+                    store,
+                    source,
+                    options.source,
+                    link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S,
+                    metrics=metrics,
+                    rng=rng,
+                    now_wall_s=wall_s,
+                ),
+                session=self.session or None,
+                uploads=self.uploads,
+                slots=options.uploads.slots,
+                throttle=Throttle(options.download_rate_bytes_per_s),
+                metrics=metrics,
+                rng=rng,
+            )
+        )
+
+    def routes(self) -> web.Application:
+        """Return what others may ask of this host."""
+        app = web.Application()
+        app.router.add_get("/v1/editions/{edition_id}/link", self.links.handle)
+        app.router.add_get("/v1/editions/{edition_id}/blocks/{block_index}", self.uploads.handle)
+        add_admin_routes(
+            app,
+            metrics=self._metrics,
+            tasks=self.tasks_seen,
+            hosts=self.hosts_seen,
+            health=self.health,
+        )
+        return app
+
+    async def tick(self) -> None:
+        """Keep the gauges current, until cancelled."""
+        while True:
+            self._metrics.cache_bytes.set(self._store.used_bytes())
+            self._metrics.cache_editions.set(len(self._store.entries()))
+            self._metrics.sessions.set(int(self._is_connected))
+            await asyncio.sleep(TICK_S)
+
+    def end(self) -> None:
+        """Close what is open to others."""
+        self.downloads.end()
+        self.links.close()
+
+    @property
+    def _is_connected(self) -> bool:
+        return bool(self.session and self.session.is_open)
+
+    def _held_of(self, edition_id: EditionId) -> BlockSet | None:
+        entry = self._store.find(edition_id)
+        return entry.held if entry else None
+
+    # --- session
+
+    def _hello(self) -> wire.Hello:
+        """Return what a session begins with; an empty host in the address means the one seen."""
+        options = self._options
+        host, _, port = self.address.rpartition(":")
+        everywhere = host in ("0.0.0.0", "[::]")  # noqa: S104
+        told = options.advertise or (f":{port}" if everywhere else self.address)
+        sealed = [entry for entry in self._store.entries() if entry.is_sealed]
+        sealed.sort(key=lambda entry: -entry.used_wall_s)
+        return wire.Hello(
+            protocol=wire.PROTOCOL,
+            host_id=options.host_id,
+            address=told,
+            location=options.location,
+            upload_slots=options.uploads.slots,
+            is_ephemeral=options.is_ephemeral,
+            holdings=tuple(
+                wire.Holding(task_id=entry.edition.task_id, edition_id=entry.edition.edition_id)
+                for entry in sealed[:HOLDINGS_MAX]
+            ),
+        )
+
+    def _on_session(self, welcome: wire.Welcome) -> None:
+        self.links.address = welcome.address
+        self.downloads.on_session()
+
+    def _on_message(self, message: wire.SuperNodeMessage) -> None:
+        self.downloads.on_message(message)
+
+    def _on_session_lost(self) -> None:
+        self.downloads.on_session_lost()
+
+    # --- what operators see
+
+    def tasks_seen(self) -> list[dict[str, Any]]:
+        """Return what `GET /api/v1/tasks` shows."""
+        return [
+            {
+                "task_id": entry.edition.task_id,
+                "edition_id": entry.edition.edition_id,
+                "url": entry.edition.display_url,
+                "size_bytes": entry.edition.size_bytes,
+                "block_bytes": entry.edition.block_bytes,
+                "held_count": len(entry.held),
+                "is_sealed": entry.is_sealed,
+                "digest": str(entry.edition.digest or ""),
+            }
+            for entry in self._store.entries()
+        ]
+
+    def hosts_seen(self) -> list[dict[str, Any]]:
+        """Return what `GET /api/v1/hosts` shows: this host, and its SuperNode."""
+        return [
+            {
+                "host_id": self._options.host_id,
+                "address": self.address,
+                "location": self._options.location,
+                "supernode": self._options.supernode,
+                "is_connected": self._is_connected,
+            }
+        ]
+
+    def health(self) -> dict[str, Any]:
+        """Return what `GET /healthy` shows."""
+        return {"role": "daemon", "is_connected": self._is_connected}
+
+
+@contextlib.asynccontextmanager
+async def running_host(
+    options: PeerHostOptions, store: BlockStore, *, metrics: Metrics
+) -> AsyncIterator[PeerHost]:
+    """Run a host inside the block.
+
+    Raises:
+        AddressInUseError: Somebody else listens on its address.
+    """
+    source = HttpSource(
+        connect_timeout_s=options.source.connect_timeout_s,
+        stall_timeout_s=options.source.stall_timeout_s,
+        connections_max=options.source.connections_max,
+        ca_file=options.source.ca_file,
+    )
+    connections = BlockConnections(options.host_id)
+    try:
+        async with client_session() as client, asyncio.TaskGroup() as tasks:
+            host = PeerHost(
+                options,
+                store,
+                source=source,
+                client=client,
+                connections=connections,
+                metrics=metrics,
+                tasks=tasks,
+            )
+            async with serving(host.routes(), options.listen) as host.address:
+                background = [tasks.create_task(host.tick(), name="tick")]
+                if host.session:
+                    background.append(tasks.create_task(host.session.run(), name="session"))
+                try:
+                    yield host
+                finally:
+                    for task in background:
+                        task.cancel()
+                    host.end()
+    finally:
+        connections.close()
+        await source.close()

@@ -1,0 +1,359 @@
+"""An edition of a task into the store: from the cache if it is fresh, else from its source.
+
+Used by the SuperNode for its seeds and by hosts that have none. The source is read in one
+pass; when it breaks midway, the pass goes on where it broke.
+"""
+
+import asyncio
+import random
+import secrets
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from damselfly.clock import now_s
+from damselfly.core.blocks import Span, block_bytes_for, gap_spans
+from damselfly.core.caching.freshness import (
+    Cached,
+    SourceWord,
+    Verdict,
+    judge_after,
+    judge_before,
+)
+from damselfly.core.digest import Digest
+from damselfly.core.downloading.backoff import Backoff
+from damselfly.core.task import Edition, Headers, SourceFacts, TaskId, TaskSpec, name_edition
+from damselfly.errors import (
+    DigestMismatchError,
+    SourceChangedError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
+from damselfly.services.options import SourceOptions
+from damselfly.services.reading import BlockReader, WholeHasher
+from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.telemetry.log import get_log
+from damselfly.telemetry.metrics import Metrics
+from damselfly.transport.provider import Source, SourceReading
+from damselfly.transport.throttle import Throttle
+
+RETRY_S: Final = 0.2
+RETRY_S_MAX: Final = 10.0
+NOT_FOUND: Final = 404
+PARTIAL: Final = 206
+SERVER_ERRORS: Final = range(500, 600)
+REFUSALS_MAX: Final = 1024  # remembered 404s
+
+log = get_log()
+
+
+class SeedListener(Protocol):
+    """Whoever wants an edition."""
+
+    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
+        """The edition is known; `entry` is pinned, and the listener's to unpin."""
+
+    def on_block(self, block_index: int, digest: bytes) -> None:
+        """A block came from the source and is stored."""
+
+
+class Seeding:
+    """Gets editions of tasks into a store."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        source: Source,
+        options: SourceOptions,
+        *,
+        link_rate_bytes_per_s: float,
+        metrics: Metrics,
+        rng: random.Random,
+        now_wall_s: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._options = options
+        self._link_rate = link_rate_bytes_per_s
+        self._metrics = metrics
+        self._backoff = Backoff(RETRY_S, RETRY_S_MAX, rng)
+        self._now_wall_s = now_wall_s
+        self._sleep = sleep
+        # {host of a source: its limit}; a fleet asks a handful of sources.
+        self._throttles: dict[str, Throttle] = defaultdict(
+            lambda: Throttle(options.rate_bytes_per_s)
+        )
+        # {(task, headers): when its 404 is forgotten}
+        self._refused: dict[tuple[TaskId, Headers], float] = {}
+
+    async def obtain(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
+        """Return the sealed entry of the task's present edition.
+
+        Raises:
+            SourceError: The source did not give it; what came is kept for the next time.
+            DigestMismatchError: It is not what its digest promises; nothing is kept.
+            StorageFullError: There is no room.
+        """
+        entry, verdict = await self._choose(spec)
+        if entry is None or verdict is Verdict.FETCH:
+            return await self._fetch(spec, listener)
+        entry.pin()
+        if verdict is Verdict.HIT and not entry.is_sealed:
+            verdict = Verdict.RESUME
+        if verdict is not Verdict.RESUME:
+            listener.on_edition(entry, is_stale=verdict is Verdict.STALE)
+            return entry
+        listener.on_edition(entry, is_stale=False)
+        with self._hashing(spec, entry) as hasher:
+            await self._fill(spec, entry, listener, hasher, None)
+            return await self._seal(spec, entry, hasher)
+
+    # --- cache or source
+
+    async def _choose(self, spec: TaskSpec) -> tuple[StoredEdition | None, Verdict]:
+        entries = self._store.editions_of(spec.task_id)
+        entry = max(entries, key=lambda e: (e.is_sealed, e.validated_wall_s), default=None)
+        if entry is None:
+            return None, Verdict.FETCH
+        cached = Cached(
+            is_whole=entry.is_sealed,
+            is_named_by_digest=spec.digest is not None,
+            validators=entry.edition.validators,
+            validated_wall_s=entry.validated_wall_s,
+        )
+        window_s = self._options.freshness_window_s
+        verdict = judge_before(cached, now_wall_s=self._now_wall_s(), window_s=window_s)
+        if verdict is not Verdict.VALIDATE:
+            return entry, verdict
+        error: SourceUnreachableError | None = None
+        word = SourceWord(status=None)
+        try:
+            self._metrics.source_requests.labels("validate").inc()
+            answer = await self._source.validate(spec, entry.edition.validators)
+            word = SourceWord(status=answer.status, validators=answer.validators)
+        except SourceUnreachableError as exc:
+            error = exc
+        verdict = judge_after(cached, word, policy=self._options.serve_stale)
+        if verdict is Verdict.FAIL:
+            if error is not None:
+                raise error
+            raise SourceRefusedError(url=spec.display_url, status=word.status or 0)
+        if verdict in (Verdict.HIT, Verdict.RESUME):
+            await asyncio.to_thread(entry.mark_validated, self._now_wall_s())
+        return entry, verdict
+
+    async def _fetch(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
+        key = (spec.task_id, spec.headers)
+        if self._refused.get(key, 0.0) > now_s():
+            raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
+        try:
+            reading = await self._ask(spec)
+        except SourceRefusedError as exc:
+            if exc.status == NOT_FOUND and self._options.negative_window_s:
+                if len(self._refused) >= REFUSALS_MAX:
+                    self._refused.clear()
+                self._refused[key] = now_s() + self._options.negative_window_s
+            raise
+        async with reading:
+            edition = self._edition(spec, reading)
+            entry = await asyncio.to_thread(self._store.open, edition)
+            await asyncio.to_thread(entry.mark_validated, self._now_wall_s())
+            listener.on_edition(entry, is_stale=False)
+            if entry.is_sealed:
+                return entry
+            with self._hashing(spec, entry) as hasher:
+                await self._fill(spec, entry, listener, hasher, reading)
+                return await self._seal(spec, entry, hasher)
+
+    def _edition(self, spec: TaskSpec, reading: SourceReading) -> Edition:
+        answer = reading.answer
+        block_bytes = block_bytes_for(answer.size_bytes, link_rate_bytes_per_s=self._link_rate)
+        digest = spec.digest or answer.digest
+        facts = SourceFacts(
+            size_bytes=answer.size_bytes, validators=answer.validators, digest=digest
+        )
+        return Edition(
+            edition_id=name_edition(
+                spec.task_id, facts, block_bytes=block_bytes, reading=secrets.token_hex(16)
+            ),
+            task_id=spec.task_id,
+            block_bytes=block_bytes,
+            size_bytes=answer.size_bytes,
+            validators=answer.validators,
+            digest=digest,
+            display_url=spec.display_url,
+        )
+
+    # --- reading
+
+    async def _ask(
+        self, spec: TaskSpec, entry: StoredEdition | None = None, span: Span | None = None
+    ) -> SourceReading:
+        """Ask the source for all, or for one span; asks again when it does not answer."""
+        attempt = 0
+        while True:
+            self._metrics.source_requests.labels("read").inc()
+            try:
+                if entry is None or span is None:
+                    return await self._source.read(spec)
+                return await self._source.read(
+                    spec,
+                    start_byte=span.start_byte,
+                    stop_byte=span.stop_byte,
+                    validators=entry.edition.validators,
+                )
+            except (SourceUnreachableError, SourceRefusedError) as exc:
+                is_final = isinstance(exc, SourceRefusedError) and exc.status not in SERVER_ERRORS
+                attempt += 1
+                if is_final or attempt > self._options.retries_max:
+                    raise
+            await self._sleep(self._backoff.delay_s(attempt))
+
+    async def _fill(
+        self,
+        spec: TaskSpec,
+        entry: StoredEdition,
+        listener: SeedListener,
+        hasher: WholeHasher,
+        reading: SourceReading | None,
+    ) -> None:
+        """Read what is missing; `reading` is an open answer that gives all of it."""
+
+        def on_block(block_index: int, digest: bytes) -> None:
+            listener.on_block(block_index, digest)
+            hasher.wake()
+
+        attempt = 0
+        while True:
+            held_before = len(entry.held)
+            try:
+                await self._read_missing(spec, entry, on_block, reading)
+            except SourceUnreachableError as exc:
+                # Each attempt that gave a block starts the count anew.
+                attempt = 1 if len(entry.held) > held_before else attempt + 1
+                log.warning("source_broke", url=spec.display_url, reason=exc.reason)
+                if attempt > self._options.retries_max:
+                    raise
+                reading = None
+                await self._sleep(self._backoff.delay_s(attempt))
+            else:
+                return
+
+    async def _read_missing(
+        self,
+        spec: TaskSpec,
+        entry: StoredEdition,
+        on_block: Callable[[int, bytes], None],
+        reading: SourceReading | None,
+    ) -> None:
+        if reading is not None:
+            await self._read(spec, entry, reading, lambda _: None, on_block)
+            return
+        edition = entry.edition
+        if edition.size_bytes is None or not edition.validators.has_any:
+            # Parts cannot be asked for safely: all again, past what is held and still equal.
+            async with await self._ask(spec) as whole:
+                self._check_same(spec, entry, whole)
+                await self._read(spec, entry, whole, lambda _: None, on_block)
+            return
+        for span in gap_spans(edition.layout, entry.held):
+            if await self.read_span(spec, entry, span, lambda _: None, on_block):
+                return
+
+    async def read_span(
+        self,
+        spec: TaskSpec,
+        entry: StoredEdition,
+        span: Span | None,
+        expected: Callable[[int], bytes | None],
+        on_block: Callable[[int, bytes], None],
+    ) -> bool:
+        """Read one span, None is all, from the source; True: the source gave the whole instead.
+
+        Args:
+            spec: What to ask for.
+            entry: Where it goes.
+            span: It begins where a block begins.
+            expected: Returns the digest that a block must have, None when it is not known.
+            on_block: Called for each block that was stored.
+
+        Raises:
+            SourceError: The source did not give it, or has another edition.
+        """
+        async with await self._ask(spec, entry, span) as reading:
+            self._check_same(spec, entry, reading)
+            await self._read(spec, entry, reading, expected, on_block)
+            return reading.answer.status != PARTIAL
+
+    def _check_same(self, spec: TaskSpec, entry: StoredEdition, reading: SourceReading) -> None:
+        edition, answer = entry.edition, reading.answer
+        came = f"{answer.validators.etag or answer.validators.last_modified or 'another version'}"
+        if edition.size_bytes is not None and answer.size_bytes not in (None, edition.size_bytes):
+            came = f"{answer.size_bytes} bytes"
+        elif answer.validators == edition.validators or (
+            edition.validators.etag and answer.validators.etag == edition.validators.etag
+        ):
+            return
+        promised = edition.validators.etag or edition.validators.last_modified
+        raise SourceChangedError(
+            url=spec.display_url, promised=promised or f"{edition.size_bytes} bytes", came=came
+        )
+
+    async def _read(
+        self,
+        spec: TaskSpec,
+        entry: StoredEdition,
+        reading: SourceReading,
+        expected: Callable[[int], bytes | None],
+        on_block: Callable[[int, bytes], None],
+    ) -> None:
+        reader = BlockReader(
+            entry,
+            url=spec.display_url,
+            throttle=self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
+            expected=expected,
+            on_block=on_block,
+            on_bytes=self._metrics.source_bytes.inc,
+        )
+        await reader.read(reading)
+
+    # --- the whole
+
+    @contextmanager
+    def _hashing(self, spec: TaskSpec, entry: StoredEdition) -> Iterator[WholeHasher]:
+        """Give a hasher that follows the blocks in a task of its own.
+
+        Its digest is checked when there is one to check against; otherwise it becomes known.
+        """
+        digest = spec.digest or entry.edition.digest
+        hasher = WholeHasher(entry, digest.algorithm if digest else "sha256")
+        hasher.wake()
+        running = asyncio.ensure_future(hasher.run())
+        hasher.finished = running
+        try:
+            yield hasher
+        except SourceChangedError:
+            self._store.drop(entry)  # of a version that can never be completed
+            raise
+        finally:
+            running.cancel()
+
+    async def _seal(
+        self, spec: TaskSpec, entry: StoredEdition, hasher: WholeHasher
+    ) -> StoredEdition:
+        hasher.end()
+        assert hasher.finished is not None
+        await hasher.finished
+        actual = hasher.digest()
+        self._check_digests(spec, entry, actual)
+        await asyncio.to_thread(entry.seal, actual)
+        return entry
+
+    def _check_digests(self, spec: TaskSpec, entry: StoredEdition, actual: Digest) -> None:
+        expected = spec.digest or entry.edition.digest
+        if expected is not None and expected != actual:
+            self._store.drop(entry)
+            raise DigestMismatchError(expected=str(expected), actual=str(actual))
