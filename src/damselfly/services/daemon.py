@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from damselfly.core.peer import HostId, is_host_id
-from damselfly.errors import DamselflyError, RemoteProtocolError, SettingsError
+from damselfly.errors import DamselflyError, SettingsError
 from damselfly.services.downloads import Downloads
 from damselfly.services.options import DaemonOptions
 from damselfly.services.peer_host import PeerHostOptions, running_host
@@ -23,6 +23,7 @@ from damselfly.wire.local_messages import (
     DownloadFailed,
     DownloadFinished,
     DownloadProgress,
+    DownloadRequest,
     decode_request,
     encode_line,
 )
@@ -61,11 +62,10 @@ class LocalDownloads:
         """Run a download while the connection is open; it ends with a line that says how."""
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
+        last: DownloadFinished | DownloadFailed
         try:
             wanted = decode_request(await request.read())
             last = await self._run(wanted, response)
-        except RemoteProtocolError as exc:
-            last = failed(exc)
         except DamselflyError as exc:
             last = failed(exc)
         try:
@@ -77,7 +77,7 @@ class LocalDownloads:
             raise
         return response
 
-    async def _run(self, wanted: object, response: web.StreamResponse) -> DownloadFinished:
+    async def _run(self, wanted: DownloadRequest, response: web.StreamResponse) -> DownloadFinished:
         news: asyncio.Queue[DownloadProgress] = asyncio.Queue(PROGRESS_LINES_MAX)
 
         def on_progress(progress: DownloadProgress) -> None:
@@ -92,7 +92,7 @@ class LocalDownloads:
 
         telling = asyncio.ensure_future(tell())
         try:
-            return await self._downloads.get(wanted, on_progress)  # type: ignore[arg-type]
+            return await self._downloads.get(wanted, on_progress)
         finally:
             telling.cancel()
 

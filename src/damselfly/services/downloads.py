@@ -63,7 +63,11 @@ class Downloads:
             self._parts.metrics.downloads.labels(outcome).inc()
             seconds = round(now_s() - started_s, 3)
             log.info(
-                f"download_{outcome}", url=spec.display_url, task=spec.task_id, seconds=seconds
+                "download_ended",
+                outcome=outcome,
+                url=spec.display_url,
+                task=spec.task_id,
+                seconds=seconds,
             )
         return finished
 

@@ -1,0 +1,214 @@
+"""The command `damselfly`: supernode, daemon, up, settings, version."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version as package_version
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from damselfly.errors import DamselflyError
+from damselfly.faces.cli.places import data_folder
+from damselfly.services.options import DaemonOptions, SuperNodeOptions
+from damselfly.settings import options_for, read_file, settings_in_force
+from damselfly.telemetry.log import LEVELS, set_up_log
+
+O = TypeVar("O")  # noqa: E741  # a class of options
+Part = Callable[[asyncio.Event], Awaitable[None]]
+
+app = typer.Typer(
+    name="damselfly",
+    help="Peer-to-peer distribution of container images, models and large files.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+settings_app = typer.Typer(help="What is in force.", no_args_is_help=True)
+app.add_typer(settings_app, name="settings")
+
+Config = Annotated[
+    str, typer.Option(help="Settings file.", envvar="DAMSELFLY_CONFIG", metavar="FILE")
+]
+LogLevel = Annotated[str, typer.Option(help=f"One of {', '.join(LEVELS)}.", metavar="LEVEL")]
+Listen = Annotated[
+    str | None, typer.Option(help="Where others connect; port 0 is any.", metavar="HOST:PORT")
+]
+Data = Annotated[str | None, typer.Option(help="Folder of the cache.", metavar="DIR")]
+Quota = Annotated[str | None, typer.Option(help="Limit of the cache.", metavar="SIZE")]
+Rate = Annotated[str | None, typer.Option(help="Limit per second.", metavar="SIZE")]
+
+
+def _options(kind: type[O], part: str, config: str, flags: dict[str, Any]) -> O:
+    tables = read_file(config) if config else {}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if "data" not in given and "data" not in tables.get(part, {}):
+        given["data"] = data_folder(part)
+    return options_for(kind, file=config, tables=tables.get(part, {}), flags=given)
+
+
+def _run_until_signal(part: Part) -> None:
+    """Run a part until SIGTERM or Ctrl-C; the second one ends the process at once."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                os._exit(130)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        await part(stop)
+
+    asyncio.run(run())
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+    sys.stdout.flush()  # whoever starts us may wait for this line
+
+
+@app.command()
+def supernode(
+    *,
+    listen: Listen = None,
+    data: Data = None,
+    quota: Quota = None,
+    upload_rate: Rate = None,
+    config: Config = "",
+    log_level: LogLevel = "info",
+) -> None:
+    """Read sources once, seed blocks, and tell hosts who can give them what."""
+    from damselfly.services.supernode import run_supernode  # noqa: PLC0415  # --help is quick
+
+    set_up_log(log_level)
+    flags = {
+        "listen": listen,
+        "data": data,
+        "cache.quota_bytes": quota,
+        "uploads.rate_bytes_per_s": upload_rate,
+    }
+    options = _options(SuperNodeOptions, "supernode", config, flags)
+
+    async def part(stop: asyncio.Event) -> None:
+        await run_supernode(
+            options, on_ready=lambda at: _say(f"SuperNode listens on {at}"), stop=stop
+        )
+
+    _run_until_signal(part)
+
+
+@app.command()
+def daemon(
+    *,
+    supernode: Annotated[str | None, typer.Option(metavar="HOST:PORT")] = None,
+    data: Data = None,
+    listen: Listen = None,
+    advertise: Annotated[
+        str | None, typer.Option(help="Under which others reach it.", metavar="HOST:PORT")
+    ] = None,
+    location: Annotated[
+        str | None, typer.Option(help="Widest place first.", metavar="REGION/ZONE/RACK")
+    ] = None,
+    socket: Annotated[str | None, typer.Option(help="For dfget.", metavar="PATH")] = None,
+    socket_group: Annotated[
+        str | None, typer.Option(help="May use the socket, too.", metavar="GROUP")
+    ] = None,
+    upload_rate: Rate = None,
+    download_rate: Rate = None,
+    quota: Quota = None,
+    config: Config = "",
+    log_level: LogLevel = "info",
+) -> None:
+    """Take part in the swarms for this host."""
+    from damselfly.services.daemon import run_daemon  # noqa: PLC0415  # --help is quick
+
+    set_up_log(log_level)
+    flags = {
+        "supernode": supernode,
+        "data": data,
+        "listen": listen,
+        "advertise": advertise,
+        "location": location,
+        "socket": socket,
+        "socket_group": socket_group,
+        "uploads.rate_bytes_per_s": upload_rate,
+        "download_rate_bytes_per_s": download_rate,
+        "cache.quota_bytes": quota,
+    }
+    options = _options(DaemonOptions, "daemon", config, flags)
+
+    async def part(stop: asyncio.Event) -> None:
+        def on_ready(address: str, socket_path: str) -> None:
+            _say(f"daemon listens on {address} and {socket_path}")
+
+        await run_daemon(options, on_ready=on_ready, stop=stop)
+
+    _run_until_signal(part)
+
+
+@app.command()
+def up(
+    *,
+    listen: Listen = None,
+    data: Annotated[str | None, typer.Option(help="Folder of both caches.", metavar="DIR")] = None,
+    config: Config = "",
+    log_level: LogLevel = "warning",
+) -> None:
+    """Run a SuperNode and a daemon in one process, with all defaults."""
+    from damselfly.faces.cli.up import run_both  # noqa: PLC0415  # --help is quick
+
+    set_up_log(log_level)
+    supernode_data = data and f"{data}/supernode"
+    daemon_data = data and f"{data}/daemon"
+    both = (
+        _options(SuperNodeOptions, "supernode", config, {"listen": listen, "data": supernode_data}),
+        _options(DaemonOptions, "daemon", config, {"data": daemon_data}),
+    )
+    _run_until_signal(lambda stop: run_both(*both, say=_say, stop=stop))
+
+
+@settings_app.command("show")
+def settings_show(*, config: Config = "") -> None:
+    """Print each setting in force and whether it is the default."""
+    tables = read_file(config) if config else {}
+    kinds: dict[str, Any] = {"supernode": SuperNodeOptions, "daemon": DaemonOptions}
+    for part, kind in kinds.items():
+        options = options_for(kind, file=config, tables=tables.get(part, {}), flags={})
+        for setting in settings_in_force(part, options):
+            origin = "default" if setting.is_default else config
+            typer.echo(f"{setting.key} = {setting.value!r}  # {origin}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"damselfly {package_version('damselfly')}")
+
+
+def run() -> NoReturn:
+    """Run the command; errors of ours become one line and their exit code."""
+    try:
+        app()
+    except DamselflyError as exc:
+        _fail(exc)
+    except BaseExceptionGroup as group:
+        ours, rest = group.split(DamselflyError)
+        if ours is None or rest is not None:
+            raise
+        error: BaseException = ours
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        assert isinstance(error, DamselflyError)
+        _fail(error)
+    sys.exit(0)
+
+
+def _fail(error: DamselflyError) -> NoReturn:
+    typer.echo(f"damselfly: {error}", err=True)
+    sys.exit(error.exit_code)
