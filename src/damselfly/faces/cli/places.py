@@ -22,5 +22,7 @@ def daemon_sockets() -> list[str]:
 
 
 def _user_state() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111  # pathlib raises where there is no home
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser(
+        "~/.local/state"
+    )  # pathlib raises where there is no home
     return Path(state) / "damselfly"

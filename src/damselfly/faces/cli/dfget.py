@@ -1,0 +1,224 @@
+"""The command `dfget`: one file, through the host's daemon or as a peer of its own.
+
+With a daemon nothing but the standard library and the messages is imported, so that a short
+download is not spent on starting.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import msgspec
+
+from damselfly import errors
+from damselfly.core.digest import Digest
+from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
+from damselfly.faces.cli.local_client import LocalClient
+from damselfly.faces.cli.output import Output, output_path
+from damselfly.faces.cli.places import daemon_sockets
+from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
+from damselfly.settings import parse_bytes, parse_seconds
+from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
+
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see dfget --help")
+
+
+def _exit_codes() -> str:
+    """Return the exit codes as text, from the errors themselves."""
+    rows = {0: "the file is whole, checked and in its place", INTERRUPTED: "interrupted"}
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, DamselflyError):
+            text = (value.__doc__ or "").split("\n", 1)[0].rstrip(".")
+            rows.setdefault(value.exit_code, text[:1].lower() + text[1:])
+    return "exit codes:\n" + "\n".join(f"  {code:>3}  {rows[code]}" for code in sorted(rows))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="dfget",
+        description="Download a file through the swarm.",
+        epilog=_exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("url", metavar="URL", help="http or https")
+    add("-O", "--output", metavar="PATH", default="", help="file or folder; default: here")
+    add("--digest", metavar="ALG:HEX", default="", help="what it must hash to, as sha256:…")
+    add("--header", metavar="'K: V'", action="append", default=[], help="for the source; repeat")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--supernode", metavar="HOST:PORT", help="be a peer, without a daemon")
+    where.add_argument("--socket", metavar="PATH", help="socket of the daemon")
+    add("--no-source", action="store_true", help="never go to the source from this host")
+    add("--rate-limit", metavar="SIZE", default="0", help="per second, such as 20MiB")
+    add("--timeout", metavar="TIME", default="0", help="give up after, such as 10m")
+    add("--filter-query", metavar="A,B", default="", help="query parameters that do not matter")
+    add("--tag", default="", help="keeps contents of one URL apart")
+    add("--location", metavar="R/Z/RACK", default="", help="of this host, with --supernode")
+    add("--json", action="store_true", help="one object at the end, on standard output")
+    add("--quiet", "-q", action="store_true", help="no progress")
+    return parser
+
+
+def _request(arguments: argparse.Namespace) -> DownloadRequest:
+    try:
+        rate, timeout_s = parse_bytes(arguments.rate_limit), parse_seconds(arguments.timeout)
+    except ValueError as exc:
+        raise UsageError(f"{exc}") from exc
+    request = DownloadRequest(
+        url=arguments.url,
+        digest=str(Digest.parse(arguments.digest)) if arguments.digest else "",
+        headers=tuple(arguments.header),
+        tag=arguments.tag,
+        filter_query=tuple(name for name in arguments.filter_query.split(",") if name),
+        can_use_source=not arguments.no_source,
+        rate_bytes_per_s=float(rate),
+        timeout_s=timeout_s,
+    )
+    request.spec()  # at the door: what is wrong with it is said before anything starts
+    return request
+
+
+def _client(arguments: argparse.Namespace) -> LocalClient | None:
+    """Return the daemon to ask, None when this dfget is to be a peer itself."""
+    if arguments.supernode:
+        return None
+    if arguments.socket:
+        client = LocalClient(arguments.socket)
+        if not client.is_there():
+            reason = "nobody answers on this socket; start the daemon, or leave --socket away"
+            raise DaemonUnreachableError(socket=arguments.socket, reason=reason)
+        return client
+    clients = (LocalClient(path) for path in daemon_sockets() if os.path.exists(path))
+    return next((client for client in clients if client.is_there()), None)
+
+
+def _through_daemon(
+    client: LocalClient, request: DownloadRequest, output: str, *, is_quiet: bool
+) -> DownloadFinished:
+    with shown_on_terminal(is_quiet=is_quiet) as shown:
+        finished = client.download(request, shown.show)
+    try:
+        if finished.content_path and os.access(finished.content_path, os.R_OK):
+            Output(output).place(finished.content_path)
+        else:
+            client.read_content(finished, Output(output).copy)
+    finally:
+        client.release(finished)
+    return finished
+
+
+def _as_peer(
+    request: DownloadRequest, output: str, arguments: argparse.Namespace
+) -> DownloadFinished:
+    import asyncio  # noqa: PLC0415  # 100 ms that the way through a daemon need not pay
+
+    from damselfly.services.ephemeral import download  # noqa: PLC0415
+    from damselfly.services.options import EphemeralOptions  # noqa: PLC0415
+    from damselfly.telemetry.log import set_up_log  # noqa: PLC0415
+
+    set_up_log("error")
+    supernode = arguments.supernode or ""
+    if not supernode and not arguments.quiet:
+        text = "no daemon and no SuperNode here (see --socket, --supernode): downloading directly"
+        print(f"dfget: {text}", file=sys.stderr)
+    options = EphemeralOptions(supernode=supernode, location=arguments.location)
+    with shown_on_terminal(is_quiet=arguments.quiet) as shown:
+        return asyncio.run(download(request, options, output=output, on_progress=shown.show))
+
+
+def _get(arguments: argparse.Namespace) -> None:
+    request = _request(arguments)
+    output = output_path(arguments.output, request.url)
+    client = _client(arguments)
+    if client is None and not arguments.supernode and arguments.no_source:
+        text = "--no-source needs a daemon or --supernode: there is nobody else to ask"
+        raise UsageError(text)
+    if client is not None:
+        finished = _through_daemon(client, request, output, is_quiet=arguments.quiet)
+    else:
+        finished = _as_peer(request, output, arguments)
+    _report(finished, request, output, arguments)
+
+
+def _report(
+    finished: DownloadFinished, request: DownloadRequest, output: str, arguments: argparse.Namespace
+) -> None:
+    if arguments.json:
+        _print_json(
+            {
+                "url": request.spec().display_url,
+                "path": output,
+                "task_id": finished.task_id,
+                "edition_id": finished.edition_id,
+                "size_bytes": finished.size_bytes,
+                "digest": finished.digest,
+                "seconds": finished.seconds,
+                "bytes_by": msgspec.to_builtins(finished.bytes_by),
+                "retries": finished.retry_count,
+                "is_stale": finished.is_stale,
+                "notes": finished.notes,
+            }
+        )
+    elif not arguments.quiet:
+        rate = finished.size_bytes / max(finished.seconds, 0.001)
+        text = f"{output}: {size_text(finished.size_bytes)} in {finished.seconds:.1f} s"
+        text += f" ({size_text(rate)}/s), {providers_text(finished.bytes_by)}"
+        print(text, file=sys.stderr)
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def _fail(error: DamselflyError, *, is_json: bool) -> int:
+    print(f"dfget: {error}", file=sys.stderr)
+    if is_json:
+        _print_json(
+            {
+                "error": type(error).__name__,
+                "message": str(error),
+                "exit_code": error.exit_code,
+            }
+        )
+    return error.exit_code
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run dfget and return its exit code."""
+    is_json = "--json" in argv
+    try:
+        arguments = _parser().parse_args(argv)
+        is_json = arguments.json
+        _get(arguments)
+    except DamselflyError as exc:
+        return _fail(exc, is_json=is_json)
+    except BaseExceptionGroup as group:
+        ours = _ours_in(group)
+        if ours is None:
+            raise
+        return _fail(ours, is_json=is_json)
+    except KeyboardInterrupt:
+        print("dfget: interrupted; run the same command again to resume", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _ours_in(group: BaseExceptionGroup) -> DamselflyError | None:
+    """Return the first error of ours in a group."""
+    for exc in group.exceptions:
+        found = _ours_in(exc) if isinstance(exc, BaseExceptionGroup) else exc
+        if isinstance(found, DamselflyError):
+            return found
+    return None
+
+
+def run() -> NoReturn:
+    """Run dfget as a command."""
+    sys.exit(main(sys.argv[1:]))
