@@ -71,8 +71,10 @@ class DiskEntry(Entry):
     def _files(self) -> tuple[BinaryIO, BinaryIO]:
         """Return content and journal, open; the caller has the lock."""
         if self._content is None or self._journal is None:
-            content = os.open(self.content_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._content = os.fdopen(content, "r+b", buffering=0)
+            # A sealed one may have been made read-only, as the hard link that it may be.
+            access = os.O_RDONLY if self.is_sealed else os.O_RDWR | os.O_CREAT
+            content = os.open(self.content_path, access | os.O_CLOEXEC, 0o600)
+            self._content = os.fdopen(content, "rb" if self.is_sealed else "r+b", buffering=0)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             journal = os.open(self._folder / "journal", flags, 0o600)
             self._journal = os.fdopen(journal, "ab", buffering=0)

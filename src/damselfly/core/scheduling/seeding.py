@@ -3,16 +3,22 @@
 The SuperNode gives block 0, 1, 2, … once each, to different children, before it repeats
 any; then the least given first. So its uplink carries each block about once, and the
 children have something to give each other. Without it the same link carries the first
-blocks many times (the study measured 1.4 to 19 times the bound).
+blocks many times (the study measured 1.4 to 19 times the bound). A block that just went out
+is not repeated at once either: its first child is about to give it to the others, and the
+SuperNode's link and CPU are for what nobody else has.
 
 Source: the shared scheduling study, sections 3.1, 3.2 and 10.3; BitTorrent's super-seeding.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from damselfly.core.blocks import BlockSet, iter_bits, lowest_bit
 from damselfly.core.peer import HostId
+
+REPEAT_AFTER_S = 0.5  # a block has reached its first child and one more by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,13 @@ class _Child:
     """A child as the plan sees it.
 
     Attributes:
-        held: Blocks it holds, or is getting.
+        held: Blocks it holds, as it said.
+        given: Blocks it was granted, and got, or gets, or declined a moment ago.
         running: Blocks granted that have not been sent yet.
     """
 
     held: BlockSet
+    given: BlockSet = field(default_factory=BlockSet)
     running: set[int] = field(default_factory=set)
 
 
@@ -51,6 +59,12 @@ class SeedPlan:
         # least sent ones are found by a few operations on integers. Invariant: each is a
         # subset of the one before it.
         self._sent_more: list[int] = []
+        # {block: when it last went out}, those that may not be repeated yet, oldest first.
+        self._recent: dict[int, float] = {}
+        self._recent_bits = 0
+        # (when, host, block) of declined grants, oldest first; not granted again at once, or
+        # a child that gets the block elsewhere would be asked over and over.
+        self._declined: deque[tuple[float, HostId, int]] = deque()
 
     @property
     def running_count(self) -> int:
@@ -61,18 +75,18 @@ class SeedPlan:
         """Return how often a block went out."""
         return sum(level >> block_index & 1 for level in self._sent_more)
 
-    def seed(self, block_index: int) -> list[Grant]:
+    def seed(self, block_index: int, *, now_s: float) -> list[Grant]:
         """A block can be given from now on."""
         self.seeded.add(block_index)
-        return self._next()
+        return self.next(now_s=now_s)
 
-    def link(self, host_id: HostId, held: BlockSet) -> list[Grant]:
+    def link(self, host_id: HostId, held: BlockSet, *, now_s: float) -> list[Grant]:
         """A child is there, and holds these blocks."""
         self._children[host_id] = _Child(held.copy())
         self._count_as_sent(held)
-        return self._next()
+        return self.next(now_s=now_s)
 
-    def hold(self, host_id: HostId, indices: Iterable[int]) -> list[Grant]:
+    def hold(self, host_id: HostId, indices: Iterable[int], *, now_s: float) -> list[Grant]:
         """A child holds more blocks now."""
         child = self._children.get(host_id)
         if child is None:
@@ -80,29 +94,31 @@ class SeedPlan:
         more = BlockSet.of(indices)
         child.held.update(more)
         self._count_as_sent(more)
-        return self._next()
+        return self.next(now_s=now_s)
 
-    def end(self, host_id: HostId, block_index: int) -> list[Grant]:
+    def end(self, host_id: HostId, block_index: int, *, now_s: float) -> list[Grant]:
         """A granted block has been sent, or cannot be: its slot is free."""
         child = self._children.get(host_id)
         if child is not None:
             child.running.discard(block_index)
-        return self._next()
+        return self.next(now_s=now_s)
 
-    def decline(self, host_id: HostId, block_index: int) -> list[Grant]:
+    def decline(self, host_id: HostId, block_index: int, *, now_s: float) -> list[Grant]:
         """A child did not take a block; somebody else may."""
         child = self._children.get(host_id)
-        if child is not None and block_index in child.running:
-            self._take_back(block_index)
-        return self.end(host_id, block_index)
+        if child is not None and block_index in child.given:
+            if block_index in child.running:
+                self._take_back(block_index)
+            self._declined.append((now_s, host_id, block_index))
+        return self.end(host_id, block_index, now_s=now_s)
 
-    def unlink(self, host_id: HostId) -> list[Grant]:
+    def unlink(self, host_id: HostId, *, now_s: float) -> list[Grant]:
         """A child is gone; what was on its way to it has not gone out."""
         child = self._children.pop(host_id, None)
         if child is not None:
             for block_index in child.running:
                 self._take_back(block_index)
-        return self._next()
+        return self.next(now_s=now_s)
 
     def _count_as_sent(self, blocks: BlockSet) -> None:
         """A block that a child has got elsewhere is in the swarm: it counts as sent once."""
@@ -110,8 +126,11 @@ class SeedPlan:
             self._sent_more.append(0)
         self._sent_more[0] |= blocks.bits
 
-    def _count(self, block_index: int) -> None:
+    def _count(self, block_index: int, now_s: float) -> None:
         bit = 1 << block_index
+        self._recent.pop(block_index, None)
+        self._recent[block_index] = now_s
+        self._recent_bits |= bit
         for level, bits in enumerate(self._sent_more):
             if not bits & bit:
                 self._sent_more[level] |= bit
@@ -123,17 +142,41 @@ class SeedPlan:
         for level in reversed(range(len(self._sent_more))):
             if self._sent_more[level] & bit:
                 self._sent_more[level] ^= bit
-                return
+                break
+        self._recent.pop(block_index, None)
+        self._recent_bits &= ~bit
 
-    def _next(self) -> list[Grant]:
+    def _forget_recent(self, now_s: float) -> None:
+        """Let those blocks be repeated that went out, or were declined, long enough ago."""
+        while self._recent:
+            block_index, sent_s = next(iter(self._recent.items()))
+            if now_s - sent_s < REPEAT_AFTER_S:
+                break
+            del self._recent[block_index]
+            self._recent_bits &= ~(1 << block_index)
+        while self._declined and now_s - self._declined[0][0] >= REPEAT_AFTER_S:
+            _, host_id, block_index = self._declined.popleft()
+            if (child := self._children.get(host_id)) is not None:
+                child.given.discard(block_index)
+
+    def due_s(self) -> float | None:
+        """Return when `next` may have more to give, None if not by the passing of time."""
+        pauses = [
+            *islice(self._recent.values(), 1),
+            *(since for since, _, _ in islice(self._declined, 1)),
+        ]
+        return min(pauses) + REPEAT_AFTER_S if pauses else None
+
+    def next(self, *, now_s: float) -> list[Grant]:
         """Return the grants that the free slots allow."""
+        self._forget_recent(now_s)
         grants: list[Grant] = []
         free = self._slots - self.running_count
         while free > 0 and (grant := self._best()) is not None:
             child = self._children[grant.host_id]
             child.running.add(grant.block_index)
-            child.held.add(grant.block_index)
-            self._count(grant.block_index)
+            child.given.add(grant.block_index)
+            self._count(grant.block_index, now_s)
             grants.append(grant)
             free -= 1
         return grants
@@ -142,7 +185,7 @@ class SeedPlan:
         hungry = [
             (len(child.running), len(child.held), host_id)
             for host_id, child in self._children.items()
-            if self.seeded.bits & ~child.held.bits
+            if self._wanted_by(child)
         ]
         if not hungry:
             return None
@@ -152,13 +195,16 @@ class SeedPlan:
         for running, _, host_id in sorted(hungry):
             if running >= running_max:
                 break
-            wanted = self.seeded.bits & ~self._children[host_id].held.bits
-            least = self._least_sent(wanted)
+            least = self._least_sent(self._wanted_by(self._children[host_id]))
             # None goes out twice while another has not gone out at all.
             if self._is_unsent(fresh) and not self._is_unsent(least):
                 continue
             return Grant(host_id, lowest_bit(least))
         return None
+
+    def _wanted_by(self, child: _Child) -> int:
+        """Return the blocks that could be granted to a child now."""
+        return self.seeded.bits & ~(child.held.bits | child.given.bits | self._recent_bits)
 
     def _least_sent(self, candidates: int) -> int:
         """Return those of the candidates that went out least."""
@@ -176,4 +222,4 @@ class SeedPlan:
         for wider, narrower in zip(self._sent_more, self._sent_more[1:], strict=False):
             assert narrower & ~wider == 0
         for child in self._children.values():
-            assert all(index in child.held for index in iter_bits(BlockSet.of(child.running).bits))
+            assert all(index in child.given for index in iter_bits(BlockSet.of(child.running).bits))

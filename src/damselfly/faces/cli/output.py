@@ -49,10 +49,10 @@ class Output:
         """
         with self._cleaned():
             how = place(content_path, self._part)
-            if how != "link":  # a link has the mode of the cache, and must keep it
-                mask = os.umask(0)
-                os.umask(mask)
-                os.chmod(self._part, 0o666 & ~mask)
+            mask = os.umask(0)
+            os.umask(mask)
+            # Also of a link: the cache's folder is closed to others, its files need not be.
+            os.chmod(self._part, 0o666 & ~mask)
             os.replace(self._part, self._path)
         return how
 
