@@ -6,67 +6,39 @@ decision about blocks or peers in this file.
 """
 
 import asyncio
-import random
-from dataclasses import dataclass
 from typing import Final, assert_never
-
-import crc32c
 
 from damselfly.clock import now_s
 from damselfly.core.blocks import BlockSet, Span
-from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
+from damselfly.core.digest import Digest
 from damselfly.core.downloading import events as core
 from damselfly.core.downloading import instructions as todo
 from damselfly.core.downloading.download import Download
 from damselfly.core.peer import SUPERNODE, HostId
-from damselfly.core.task import Edition, EditionId, TaskSpec, Validators, is_edition_id
+from damselfly.core.task import Edition, TaskSpec
 from damselfly.errors import (
-    BlockCorruptError,
-    BlockMissingError,
     DamselflyError,
     NoProviderError,
-    ParentBusyError,
     ParentError,
-    ParentStalledError,
     RemoteProtocolError,
     SourceChangedError,
     revive,
 )
-from damselfly.services.links import Link, Links
-from damselfly.services.reading import store_block
-from damselfly.services.seeding import Seeding
-from damselfly.services.uploads import Uploads
-from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.services.block_fetcher import failure_of
+from damselfly.services.download_parts import DownloadParts
+from damselfly.services.open_edition import OpenEdition
+from damselfly.services.supernode_talk import Told, edition_told, join_message, told_message
+from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
-from damselfly.telemetry.metrics import Metrics
-from damselfly.transport.block_connection import BlockAnswer, BlockConnections
 from damselfly.transport.session_client import SessionClient
 from damselfly.transport.throttle import Throttle
 from damselfly.wire import session_messages as wire
-from damselfly.wire.link_messages import Declined, Granted, Held
 from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, ProviderBytes
-from damselfly.wire.packed_block import trailer
 
 TICK_S: Final = 0.1
 BUFFERS_KEPT_MAX: Final = 8
 
 log = get_log()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadParts:
-    """What all downloads of a host share."""
-
-    store: BlockStore
-    links: Links
-    connections: BlockConnections
-    seeding: Seeding
-    session: SessionClient | None
-    uploads: Uploads
-    slots: int
-    throttle: Throttle
-    metrics: Metrics
-    rng: random.Random
 
 
 class DownloadRun:
@@ -86,13 +58,9 @@ class DownloadRun:
         self._request = request
         self._throttle = Throttle(request.rate_bytes_per_s)
         self._mind = self._new_mind()
-        self._entry: StoredEdition | None = None
-        self._digests: dict[int, bytes] = {}
-        # {host id: address} of parents that were offered.
-        self._offered: dict[HostId, str] = {}
-        self._links: dict[HostId, Link] = {}
+        self._open: OpenEdition | None = None
+        self._peers = LinkedPeers(self._on_link_event)
         self._fetches: dict[tuple[int, HostId], asyncio.Task[None]] = {}
-        self._buffers: list[bytearray] = []
         self._inbox: asyncio.Queue[wire.SuperNodeMessage] = asyncio.Queue()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
@@ -115,6 +83,10 @@ class DownloadRun:
         )
 
     @property
+    def _entry(self) -> StoredEdition | None:
+        return self._open.entry if self._open else None
+
+    @property
     def retry_count(self) -> int:
         """Fetches that were tried again."""
         return self._mind.retry_count
@@ -133,7 +105,7 @@ class DownloadRun:
                 supernode=self.bytes_by.supernode,
                 source=self.bytes_by.source,
             ),
-            parent_count=len(self._links),
+            parent_count=len(self._peers),
             note=self.notes[-1] if self.notes else "",
         )
 
@@ -155,7 +127,7 @@ class DownloadRun:
             await asyncio.wait([self._running])
         if self._entry is not None:
             self._entry.unpin()
-            self._entry = None
+            self._open = None
 
     async def _run(self) -> None:
         try:
@@ -220,18 +192,7 @@ class DownloadRun:
         entry = self._entry
         if entry is None:
             entry = next(iter(self._parts.store.editions_of(self._spec.task_id)), None)
-        self._parts.session.post(
-            wire.Join(
-                task_id=self._spec.task_id,
-                url=self._spec.url,
-                digest=str(self._spec.digest or ""),
-                task_tag=self._spec.tag,
-                filtered_query=self._spec.filtered_query,
-                headers=self._spec.headers,
-                edition_id=entry.edition.edition_id if entry else "",
-                held_count=len(entry.held) if entry else 0,
-            )
-        )
+        self._parts.session.post(join_message(self._spec, entry))
 
     def on_session(self) -> None:
         """The session is open."""
@@ -297,17 +258,7 @@ class DownloadRun:
                 assert_never(message)
 
     async def _on_edition_told(self, told: wire.EditionTold) -> None:
-        if not is_edition_id(told.edition_id) or told.block_bytes <= 0:
-            raise RemoteProtocolError("the SuperNode told an edition that cannot be")
-        edition = Edition(
-            edition_id=EditionId(told.edition_id),
-            task_id=self._spec.task_id,
-            block_bytes=told.block_bytes,
-            size_bytes=None if told.size_bytes < 0 else told.size_bytes,
-            validators=Validators(etag=told.etag, last_modified=told.last_modified),
-            digest=Digest.parse(told.digest) if told.digest else None,
-            display_url=self._spec.display_url,
-        )
+        edition = edition_told(told, self._spec)
         self.is_stale = told.is_stale
         if told.is_stale:
             self._note("the source could not be asked whether this is still its content")
@@ -322,13 +273,13 @@ class DownloadRun:
 
     async def _start_edition(self, edition: Edition) -> None:
         entry = await asyncio.to_thread(self._parts.store.open, edition)
-        self._entry, self._state = entry, "fetching"
+        opened = OpenEdition(self._parts, entry, throttle=self._throttle)
+        self._open, self._state = opened, "fetching"
         if entry.edition.size_bytes is None and edition.size_bytes is not None:
             await asyncio.to_thread(entry.set_size, edition.size_bytes)
         held = entry.held
-        self._digests = {index: entry.digest_of(index) or b"" for index in held}
-        self.bytes_by.cache = self._bytes_of(entry, held)
-        self._parts.links.listen(edition.edition_id, self)
+        self.bytes_by.cache = opened.bytes_of(held)
+        self._parts.links.listen(edition.edition_id, self._peers)
         size = entry.edition.size_bytes
         self._handle(
             core.EditionStarted(
@@ -337,13 +288,6 @@ class DownloadRun:
                 listed=held,
             )
         )
-
-    @staticmethod
-    def _bytes_of(entry: StoredEdition, held: BlockSet) -> int:
-        edition = entry.edition
-        if edition.size_bytes is None:
-            return len(held) * edition.block_bytes
-        return sum(len(edition.layout.span(index)) for index in held)
 
     def _drop_edition(self) -> None:
         """Let the present edition go, to begin with another one."""
@@ -354,41 +298,23 @@ class DownloadRun:
         self._parts.links.unlisten(self._entry.edition.edition_id)
         self._parts.links.close_edition(self._entry.edition.edition_id)
         self._entry.unpin()
-        self._entry = None
-        self._links.clear()
+        self._open = None
+        self._peers.clear()
         self.bytes_by = ProviderBytes()
         self._mind = self._new_mind()
 
     async def _store_content(self, content: bytes) -> None:
         """Store a content that came whole in a message."""
-        entry = self._entry
-        assert entry is not None
-        layout = entry.edition.layout
-        if len(content) != layout.size_bytes:
-            raise RemoteProtocolError("the SuperNode told a content of another length")
-        for index in range(layout.block_count):
-            if index in entry.held:
-                continue
-            span = layout.span(index)
-            body = memoryview(content)[span.start_byte : span.stop_byte]
-            digest = await asyncio.to_thread(store_block, entry, index, body, None)
-            self._digests[index] = digest or b""
-            self._count("supernode", len(span))
-            self._handle(core.BlocksListed(blocks=BlockSet.of([index])))
-            self._handle(core.BlockStored(block_index=index, host_id=None))
+        assert self._open is not None
+        async for block_index in self._open.store_content(content):
+            self._count("supernode", self._open.bytes_of(BlockSet.of([block_index])))
+            self._handle(core.BlocksListed(blocks=BlockSet.of([block_index])))
+            self._handle(core.BlockStored(block_index=block_index, host_id=None))
 
     def _on_blocks_listed(self, message: wire.BlocksListed) -> None:
-        if not self._is_about_us(message.edition_id):
-            return
-        step = BLOCK_DIGEST_BYTES
-        count = len(message.digests) // step
-        if len(message.digests) % step:
-            raise RemoteProtocolError("the SuperNode told a block list of broken digests")
-        for offset in range(count):
-            digest = message.digests[offset * step : (offset + 1) * step]
-            self._digests.setdefault(message.first_index + offset, digest)
-        bits = ((1 << count) - 1) << message.first_index
-        self._handle(core.BlocksListed(blocks=BlockSet(bits)))
+        if self._open is not None and self._is_about_us(message.edition_id):
+            blocks = self._open.list_blocks(message.first_index, message.digests)
+            self._handle(core.BlocksListed(blocks=blocks))
 
     async def _on_sealed(self, message: wire.Sealed) -> None:
         entry = self._entry
@@ -405,15 +331,14 @@ class DownloadRun:
         return self._entry is not None and self._entry.edition.edition_id == edition_id
 
     def _on_parents_offered(self, message: wire.ParentsOffered) -> None:
-        if not self._is_about_us(message.edition_id) or self._parts.session is None:
-            return
-        for parent in message.parents:
-            is_supernode = parent.host_id == SUPERNODE
-            address = self._parts.session.address if is_supernode else parent.address
-            if address:
-                self._offered[HostId(parent.host_id)] = address
-        host_ids = tuple(HostId(parent.host_id) for parent in message.parents)
-        self._handle(core.ParentsOffered(host_ids=tuple(h for h in host_ids if h in self._offered)))
+        if self._is_about_us(message.edition_id) and self._parts.session is not None:
+            host_ids = self._peers.offer(message.parents, supernode=self._parts.session.address)
+            self._handle(core.ParentsOffered(host_ids=host_ids))
+
+    def _on_link_event(self, event: core.Event, digest: bytes = b"") -> None:
+        if isinstance(event, core.BlockGranted) and self._open is not None:
+            self._open.digests.setdefault(event.block_index, digest)
+        self._handle(event)
 
     def _on_failed(self, message: wire.Failed) -> None:
         error = revive(message.error, message.message, http_status=message.status)
@@ -430,34 +355,6 @@ class DownloadRun:
         self._failure = error
         self._note(f"{error}; going to the source instead")
         self._handle(core.SuperNodeFailed(can_use_source=True))
-
-    # --- links
-
-    def on_linked(self, link: Link, held: BlockSet, load: int) -> None:
-        """A link is open."""
-        self._links[link.host_id] = link
-        self._handle(
-            core.ParentLinked(
-                host_id=link.host_id, held=held, load=load, can_give=bool(link.address)
-            )
-        )
-
-    def on_link_message(self, link: Link, message: Held | Granted | Declined) -> None:
-        """The other side told something."""
-        match message:
-            case Held():
-                news = BlockSet.of(index for index in message.indices if index >= 0)
-                self._handle(core.ParentHeld(host_id=link.host_id, blocks=news, load=message.load))
-            case Granted():
-                self._digests.setdefault(message.block_index, message.digest)
-                self._handle(core.BlockGranted(block_index=message.block_index))
-            case Declined():
-                pass  # we grant nothing
-
-    def on_link_lost(self, host_id: HostId) -> None:
-        """A link ended, or could not be opened."""
-        self._links.pop(host_id, None)
-        self._handle(core.ParentLost(host_id=host_id))
 
     # --- instructions
 
@@ -482,14 +379,13 @@ class DownloadRun:
                 self._parts.links.open(
                     self._entry.edition.edition_id,
                     instruction.host_id,
-                    self._offered[instruction.host_id],
+                    self._peers.address_of(instruction.host_id),
                 )
             case todo.AnnounceBlock():
                 assert self._entry is not None
                 self._parts.links.announce(self._entry.edition.edition_id, instruction.block_index)
             case todo.DeclineGrant():
-                if (link := self._links.get(SUPERNODE)) is not None:
-                    link.post(Declined(block_index=instruction.block_index))
+                self._peers.decline(instruction.block_index)
             case todo.ReportProgress() | todo.Complain() | todo.AskSource():
                 self._tell_supernode(instruction)
             case todo.FetchFromSource():
@@ -505,134 +401,44 @@ class DownloadRun:
             case _:
                 assert_never(instruction)
 
-    def _tell_supernode(
-        self, instruction: todo.ReportProgress | todo.Complain | todo.AskSource
-    ) -> None:
-        session, entry = self._parts.session, self._entry
-        if session is None:
+    def _tell_supernode(self, instruction: Told) -> None:
+        if self._parts.session is None:
             return
-        edition_id = entry.edition.edition_id if entry else ""
-        task_id = self._spec.task_id
-        match instruction:
-            case todo.AskSource():
-                session.post(wire.SourceAsked(task_id=task_id, reason=instruction.reason))
-            case todo.ReportProgress():
-                session.post(
-                    wire.Progress(
-                        task_id=task_id,
-                        edition_id=edition_id,
-                        held_count=instruction.held_count,
-                        is_hungry=instruction.is_hungry,
-                        is_idle=self._parts.uploads.load < self._parts.slots,
-                        is_whole=instruction.is_whole,
-                    )
-                )
-            case todo.Complain():
-                log.warning("parent_failed", host=instruction.host_id, why=instruction.reason)
-                session.post(
-                    wire.Complaint(
-                        task_id=task_id,
-                        edition_id=edition_id,
-                        host_id=instruction.host_id,
-                        block_index=instruction.block_index,
-                        reason=instruction.reason,
-                    )
-                )
+        if isinstance(instruction, todo.Complain):
+            log.warning("parent_failed", host=instruction.host_id, why=instruction.reason)
+        is_idle = self._parts.uploads.load < self._parts.slots
+        self._parts.session.post(
+            told_message(instruction, self._spec, self._entry, is_idle=is_idle)
+        )
 
     # --- fetching
 
     async def _fetch(self, block_index: int, host_id: HostId) -> None:
-        """Fetch a block from a parent, verify it, store it."""
-        entry = self._entry
-        assert entry is not None
-        buffer = self._buffers.pop() if self._buffers else bytearray(entry.edition.block_bytes)
-        started_s = now_s()
-        outcome = "failed"
+        """Fetch a block from a parent, and tell the mind how it went."""
+        assert self._open is not None
         try:
-            length = self._length_of(entry, block_index)
-            await self._throttle.take(length)
-            await self._parts.throttle.take(length)
-            body = memoryview(buffer)[:length]
-            answer = await self._parts.connections.fetch(
-                self._address_of(host_id),
-                entry.edition.edition_id,
-                block_index,
-                body,
-                parent=host_id,
-            )
-            await self._verify(entry, block_index, body, answer, host_id)
-            outcome = "stored"
-            stored = core.BlockStored(block_index=block_index, host_id=host_id)
-            provider = "supernode" if host_id == SUPERNODE else "peers"
-            self._end_fetch(block_index, host_id, answer.header.plain_bytes, provider, stored)
+            count = await self._open.fetch(block_index, host_id, self._peers.address_of(host_id))
         except ParentError as exc:
-            self._fetches.pop((block_index, host_id), None)
-            failed = core.FetchFailed(
-                block_index=block_index,
-                host_id=host_id,
-                failure=_failure_of(exc),
-                retry_after_s=getattr(exc, "retry_after_s", 0.0),
-            )
-            outcome = failed.failure.value
             log.debug("fetch_failed", host=host_id, block_index=block_index, reason=str(exc))
-            self._handle(failed)
+            del self._fetches[block_index, host_id]
+            self._handle(
+                core.FetchFailed(
+                    block_index=block_index,
+                    host_id=host_id,
+                    failure=failure_of(exc),
+                    retry_after_s=getattr(exc, "retry_after_s", 0.0),
+                )
+            )
         except DamselflyError as exc:
             self._end_with(exc)  # our own disk
         except asyncio.CancelledError:
-            outcome = "cancelled"
             self._fetches.pop((block_index, host_id), None)
             raise
-        finally:
-            self._parts.metrics.blocks_fetched.labels(outcome).inc()
-            self._parts.metrics.block_fetch_seconds.observe(now_s() - started_s)
-            if len(self._buffers) < BUFFERS_KEPT_MAX:
-                self._buffers.append(buffer)
-
-    def _end_fetch(
-        self, index: int, host_id: HostId, count: int, provider: str, stored: core.BlockStored
-    ) -> None:
-        self._fetches.pop((index, host_id), None)
-        if index not in self._mind.held:
-            self._count(provider, count)
-        self._handle(stored)
-
-    def _length_of(self, entry: StoredEdition, block_index: int) -> int:
-        edition = entry.edition
-        if edition.size_bytes is None:
-            return edition.block_bytes
-        return len(edition.layout.span(block_index))
-
-    def _address_of(self, host_id: HostId) -> str:
-        link = self._links.get(host_id)
-        return link.address if link and link.address else self._offered.get(host_id, "")
-
-    async def _verify(
-        self,
-        entry: StoredEdition,
-        block_index: int,
-        body: memoryview,
-        answer: BlockAnswer,
-        host_id: HostId,
-    ) -> None:
-        """Let a block in, if it is the one that the SuperNode told.
-
-        Raises:
-            BlockCorruptError: It is not.
-        """
-        expected = self._digests.get(block_index)
-        plain = body[: answer.header.plain_bytes]
-        if expected is None or (entry.edition.size_bytes is not None and len(plain) != len(body)):
-            reason = f"it has {len(plain)} bytes instead of {len(body)}"
-            raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
-
-        def check_and_store() -> str:
-            body_crc = crc32c.crc32c(plain)
-            if trailer(answer.header_bytes, body_crc) != answer.trailer:
-                return "its CRC is wrong"
-            return "" if store_block(entry, block_index, plain, expected) else "its digest is wrong"
-
-        if reason := await asyncio.to_thread(check_and_store):
-            raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
+        else:
+            del self._fetches[block_index, host_id]
+            if block_index not in self._mind.held:
+                self._count("supernode" if host_id == SUPERNODE else "peers", count)
+            self._handle(core.BlockStored(block_index=block_index, host_id=host_id))
 
     def _count(self, provider: str, count: int) -> None:
         setattr(self.bytes_by, provider, getattr(self.bytes_by, provider) + count)
@@ -642,15 +448,16 @@ class DownloadRun:
 
     def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
         """Reading the source without a SuperNode: the edition is known."""
-        self._entry, self._state, self.is_stale = entry, "fetching", is_stale
-        self.bytes_by.cache = self._bytes_of(entry, entry.held)
+        self._open = OpenEdition(self._parts, entry, throttle=self._throttle)
+        self._state, self.is_stale = "fetching", is_stale
+        self.bytes_by.cache = self._open.bytes_of(entry.held)
 
     def on_block(self, block_index: int, digest: bytes) -> None:
         """Reading the source without a SuperNode: a block is stored."""
-        assert self._entry is not None
-        self._digests[block_index] = digest
-        self._count("source", self._length_of(self._entry, block_index))
-        self._parts.links.announce(self._entry.edition.edition_id, block_index)
+        assert self._open is not None
+        self._open.digests[block_index] = digest
+        self._count("source", self._open.bytes_of(BlockSet.of([block_index])))
+        self._parts.links.announce(self._open.entry.edition.edition_id, block_index)
 
     async def _obtain_directly(self) -> None:
         """Get the edition as a SuperNode would: from the cache, else from the source."""
@@ -663,11 +470,12 @@ class DownloadRun:
             self.outcome.set_result(entry)
 
     async def _go_to_source(self, instruction: todo.FetchFromSource) -> None:
-        entry = self._entry
-        if entry is None:
+        opened = self._open
+        if opened is None:
             self._note("downloading from the source directly")
             await self._obtain_directly()
             return
+        entry = opened.entry
         span: Span | None = None
         if instruction.stop_index is not None:
             layout = entry.edition.layout
@@ -679,7 +487,7 @@ class DownloadRun:
         is_ok = True
         try:
             await self._parts.seeding.read_span(
-                self._spec, entry, span, self._digests.get, self._on_source_block
+                self._spec, entry, span, opened.digests.get, self._on_source_block
             )
             if entry.edition.size_bytes is not None and span is None:
                 self._handle(core.Sealed(block_count=entry.edition.layout.block_count))
@@ -707,17 +515,3 @@ class DownloadRun:
             return
         if not self.outcome.done():
             self.outcome.set_result(entry)
-
-
-def _failure_of(exc: ParentError) -> core.Failure:
-    match exc:
-        case ParentBusyError():
-            return core.Failure.BUSY
-        case BlockMissingError():
-            return core.Failure.MISSING
-        case BlockCorruptError():
-            return core.Failure.CORRUPT
-        case ParentStalledError():
-            return core.Failure.STALLED
-        case _:
-            return core.Failure.UNREACHABLE

@@ -8,7 +8,8 @@ from typing import Final
 from damselfly.clock import now_s
 from damselfly.core.task import TaskId, TaskSpec
 from damselfly.errors import DigestMismatchError, DownloadTimeoutError
-from damselfly.services.download_run import DownloadParts, DownloadRun
+from damselfly.services.download_parts import DownloadParts
+from damselfly.services.download_run import DownloadRun
 from damselfly.services.reading import hash_whole
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
@@ -23,8 +24,6 @@ from damselfly.wire.local_messages import (
 PROGRESS_S: Final = 0.2
 
 log = get_log()
-
-__all__ = ["DownloadParts", "Downloads"]
 
 
 class Downloads:

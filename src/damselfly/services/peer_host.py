@@ -14,10 +14,12 @@ from damselfly.clock import wall_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.peer import HostId
 from damselfly.core.task import EditionId
-from damselfly.services.downloads import DownloadParts, Downloads
+from damselfly.services.download_parts import DownloadParts
+from damselfly.services.downloads import Downloads
 from damselfly.services.links import Links
 from damselfly.services.options import SourceOptions, UploadOptions
 from damselfly.services.seeding import Seeding
+from damselfly.services.supernode_views import edition_seen
 from damselfly.services.uploads import Uploads
 from damselfly.services.web_server import client_session, serving
 from damselfly.storage.store import BlockStore
@@ -190,19 +192,7 @@ class PeerHost:
 
     def tasks_seen(self) -> list[dict[str, Any]]:
         """Return what `GET /api/v1/tasks` shows."""
-        return [
-            {
-                "task_id": entry.edition.task_id,
-                "edition_id": entry.edition.edition_id,
-                "url": entry.edition.display_url,
-                "size_bytes": entry.edition.size_bytes,
-                "block_bytes": entry.edition.block_bytes,
-                "held_count": len(entry.held),
-                "is_sealed": entry.is_sealed,
-                "digest": str(entry.edition.digest or ""),
-            }
-            for entry in self._store.entries()
-        ]
+        return [edition_seen(entry) for entry in self._store.entries()]
 
     def hosts_seen(self) -> list[dict[str, Any]]:
         """Return what `GET /api/v1/hosts` shows: this host, and its SuperNode."""

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 import aiohttp
 from aiohttp import web
@@ -12,7 +12,7 @@ from aiohttp import web
 from damselfly.clock import now_s, wall_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.digest import Digest
-from damselfly.core.peer import SUPERNODE, Host, HostId, is_host_id
+from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.events import (
     EditionOpened,
     Event,
@@ -37,7 +37,6 @@ from damselfly.core.scheduling.instructions import (
 )
 from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.task import EditionId, TaskId, TaskSpec
-from damselfly.core.topology import Location
 from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
@@ -46,29 +45,26 @@ from damselfly.errors import (
     UsageError,
 )
 from damselfly.services.block_feed import BlockFeed
+from damselfly.services.host_sessions import HostSessions, Session
 from damselfly.services.links import Links
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.seed_grants import SeedGrants
 from damselfly.services.seeding import Seeding
 from damselfly.services.stores import open_store
+from damselfly.services.supernode_views import Views
 from damselfly.services.uploads import Uploads
 from damselfly.services.web_server import client_session, serving
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
-from damselfly.transport.conversation import Conversation, server_socket
 from damselfly.transport.sources.http import HttpSource
 from damselfly.transport.throttle import Throttle
 from damselfly.wire import session_messages as wire
 
-HELLO_TIMEOUT_S: Final = 10.0
 TICK_S: Final = 1.0
-SESSIONS_MAX: Final = 20_000  # each costs about 50 KiB
 
 log = get_log()
-
-Session = Conversation[wire.HostMessage, wire.SuperNodeMessage]
 
 
 @dataclass(slots=True)
@@ -160,64 +156,24 @@ class SuperNode:
 
     # --- sessions
 
-    async def handle_session(self, request: web.Request) -> web.StreamResponse:
-        """Answer `GET /v1/session`."""
-        if len(self._sessions) >= SESSIONS_MAX:
-            raise web.HTTPServiceUnavailable(text="enough sessions\n", headers={"Retry-After": "5"})
-        socket = server_socket()
-        await socket.prepare(request)
-        conversation: Session = Conversation(
-            socket, reads=wire.host_codec, writes=wire.supernode_codec
-        )
-        host: Host | None = None
-
-        def on_message(message: wire.HostMessage) -> None:
-            nonlocal host
-            if host is None:
-                timer.cancel()
-                host = self._on_hello(message, conversation, request.remote or "")
-            else:
-                self._on_message(host.host_id, message)
-
-        timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, conversation.close)
-        try:
-            await conversation.run(on_message)
-        except (RemoteProtocolError, UsageError) as exc:
-            log.warning("session_refused", host=host and host.host_id, reason=str(exc))
-        except (ConnectionError, aiohttp.ClientError):
-            pass
-        finally:
-            timer.cancel()
-            if host is not None and self._sessions.get(host.host_id) is conversation:
-                self._on_session_end(host.host_id)
-        return socket
-
-    def _on_hello(self, message: wire.HostMessage, conversation: Session, remote: str) -> Host:
-        if not isinstance(message, wire.Hello):
-            raise RemoteProtocolError("the first message of a host is hello")
-        if message.protocol != wire.PROTOCOL:
-            text = f"session protocol {message.protocol}; {wire.PROTOCOL} is spoken here"
-            raise RemoteProtocolError(text)
-        if not is_host_id(message.host_id):
-            raise RemoteProtocolError("a host id that cannot be")
-        host = Host(
-            host_id=HostId(message.host_id),
-            address=_seen_address(message.address, remote),
-            location=Location.parse(message.location),
-            upload_slots=message.upload_slots,
-            is_ephemeral=message.is_ephemeral,
-        )
+    def on_host(self, host: Host, holdings: tuple[EditionId, ...], session: Session) -> None:
+        """A host opened its session; an older one of the same host ends."""
         if (old := self._sessions.get(host.host_id)) is not None:
             old.close()
-        self._sessions[host.host_id] = conversation
+        self._sessions[host.host_id] = session
         self._metrics.sessions.set(len(self._sessions))
-        conversation.post(wire.Welcome(protocol=wire.PROTOCOL, address=host.address))
-        holdings = tuple(EditionId(holding.edition_id) for holding in message.holdings)
         self._handle(HostConnected(host=host, holdings=holdings))
         log.info("host_connected", host=host.host_id, address=host.address)
-        return host
 
-    def _on_session_end(self, host_id: HostId) -> None:
+    @property
+    def session_count(self) -> int:
+        """How many hosts have a session."""
+        return len(self._sessions)
+
+    def on_session_end(self, host_id: HostId, session: Session) -> None:
+        """A session ended."""
+        if self._sessions.get(host_id) is not session:
+            return  # the host has opened another one meanwhile
         del self._sessions[host_id]
         self._metrics.sessions.set(len(self._sessions))
         for key in [key for key in self._specs if key[1] == host_id]:
@@ -227,7 +183,12 @@ class SuperNode:
         self._handle(HostLost(host_id=host_id))
         log.info("host_lost", host=host_id)
 
-    def _on_message(self, host_id: HostId, message: wire.HostMessage) -> None:
+    def on_message(self, host_id: HostId, message: wire.HostMessage) -> None:
+        """A host told or asked something.
+
+        Raises:
+            RemoteProtocolError: It should not have.
+        """
         match message:
             case wire.Join():
                 self._on_join(host_id, message)
@@ -453,64 +414,9 @@ class SuperNode:
             conversation.close()
         self.links.close()
 
-    # --- what operators see
-
-    def tasks_seen(self) -> list[dict[str, Any]]:
-        """Return what `GET /api/v1/tasks` shows."""
-        return [
-            {
-                "task_id": entry.edition.task_id,
-                "edition_id": entry.edition.edition_id,
-                "url": entry.edition.display_url,
-                "size_bytes": entry.edition.size_bytes,
-                "block_bytes": entry.edition.block_bytes,
-                "held_count": len(entry.held),
-                "is_sealed": entry.is_sealed,
-                "digest": str(entry.edition.digest or ""),
-                "peers": self._peers_seen(entry.edition.edition_id),
-            }
-            for entry in self._store.entries()
-        ]
-
-    def _peers_seen(self, edition_id: EditionId) -> list[dict[str, Any]]:
-        swarm = self._scheduler.swarms.get(edition_id)
-        return [
-            {
-                "host_id": peer.host.host_id,
-                "held_count": peer.held_count,
-                "is_whole": peer.is_whole,
-                "neighbours": len(peer.neighbours),
-            }
-            for peer in (swarm.peers.values() if swarm else ())
-        ]
-
-    def hosts_seen(self) -> list[dict[str, Any]]:
-        """Return what `GET /api/v1/hosts` shows."""
-        return [
-            {
-                "host_id": host.host_id,
-                "address": host.address,
-                "location": str(host.location),
-                "upload_slots": host.upload_slots,
-                "is_ephemeral": host.is_ephemeral,
-            }
-            for host in self._scheduler.hosts.values()
-        ]
-
-    def health(self) -> dict[str, Any]:
-        """Return what `GET /healthy` shows."""
-        return {"role": "supernode", "hosts": len(self._sessions), "tasks": len(self._feeds)}
-
-
-def _seen_address(told: str, remote: str) -> str:
-    """Return a host's address; an empty host in it means the one that we see."""
-    if not told:
-        return ""
-    host, _, port = told.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise RemoteProtocolError("a host address without a port")
-    host = host or (f"[{remote}]" if ":" in remote else remote)
-    return f"{host}:{port}"
+    def views(self) -> Views:
+        """Return what operators may see."""
+        return Views(self._store, self._scheduler)
 
 
 async def run_supernode(
@@ -557,7 +463,7 @@ async def run_supernode(
                 rng=rng,
             )
             app = web.Application()
-            app.router.add_get("/v1/session", supernode.handle_session)
+            app.router.add_get("/v1/session", HostSessions(supernode).handle)
             app.router.add_get("/v1/editions/{edition_id}/link", supernode.links.handle)
             app.router.add_get(
                 "/v1/editions/{edition_id}/blocks/{block_index}", supernode.uploads.handle
@@ -565,9 +471,9 @@ async def run_supernode(
             add_admin_routes(
                 app,
                 metrics=metrics,
-                tasks=supernode.tasks_seen,
-                hosts=supernode.hosts_seen,
-                health=supernode.health,
+                tasks=supernode.views().tasks,
+                hosts=supernode.views().hosts,
+                health=supernode.views().health,
             )
             background = [tasks.create_task(supernode.tick(), name="tick")]
             async with serving(app, options.listen) as address:

@@ -1,0 +1,124 @@
+"""One block from a parent into the store, verified on the way."""
+
+import asyncio
+from typing import Final
+
+import crc32c
+
+from damselfly.clock import now_s
+from damselfly.core.downloading.events import Failure
+from damselfly.core.peer import HostId
+from damselfly.errors import (
+    BlockCorruptError,
+    BlockMissingError,
+    ParentBusyError,
+    ParentError,
+    ParentStalledError,
+)
+from damselfly.services.download_parts import DownloadParts
+from damselfly.services.reading import store_block
+from damselfly.storage.store import StoredEdition
+from damselfly.transport.block_connection import BlockAnswer
+from damselfly.transport.throttle import Throttle
+from damselfly.wire.packed_block import trailer
+
+BUFFERS_KEPT_MAX: Final = 8
+
+
+class BlockFetcher:
+    """Fetches the blocks of one edition."""
+
+    def __init__(self, parts: DownloadParts, entry: StoredEdition, *, throttle: Throttle) -> None:
+        self._parts = parts
+        self._entry = entry
+        self._throttle = throttle
+        self._buffers: list[bytearray] = []
+
+    async def fetch(
+        self, block_index: int, host_id: HostId, *, address: str, expected: bytes
+    ) -> int:
+        """Fetch a block, verify it, store it; return its length.
+
+        Args:
+            block_index: The block.
+            host_id: The parent.
+            address: Its `host:port`.
+            expected: The digest that the SuperNode told.
+
+        Raises:
+            ParentError: The parent did not give it.
+            StorageError: It cannot be stored.
+        """
+        buffer = self._buffers.pop() if self._buffers else bytearray(self._block_bytes)
+        started_s = now_s()
+        outcome = "failed"
+        try:
+            length = self._length_of(block_index)
+            await self._throttle.take(length)
+            await self._parts.throttle.take(length)
+            body = memoryview(buffer)[:length]
+            answer = await self._parts.connections.fetch(
+                address, self._entry.edition.edition_id, block_index, body, parent=host_id
+            )
+            await self._let_in(block_index, host_id, body, answer, expected)
+            outcome = "stored"
+        except ParentError as exc:
+            outcome = failure_of(exc).value
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            self._parts.metrics.blocks_fetched.labels(outcome).inc()
+            self._parts.metrics.block_fetch_seconds.observe(now_s() - started_s)
+            if len(self._buffers) < BUFFERS_KEPT_MAX and outcome != "cancelled":
+                self._buffers.append(buffer)  # after a cancellation a thread may still read it
+        return answer.header.plain_bytes
+
+    @property
+    def _block_bytes(self) -> int:
+        return self._entry.edition.block_bytes
+
+    def _length_of(self, block_index: int) -> int:
+        """Return the longest that a block can be; its length, once the size is known."""
+        edition = self._entry.edition
+        if edition.size_bytes is None:
+            return edition.block_bytes
+        return len(edition.layout.span(block_index))
+
+    async def _let_in(
+        self,
+        block_index: int,
+        host_id: HostId,
+        body: memoryview,
+        answer: BlockAnswer,
+        expected: bytes,
+    ) -> None:
+        plain = body[: answer.header.plain_bytes]
+        reason = ""
+        if self._entry.edition.size_bytes is not None and len(plain) != len(body):
+            reason = f"it has {len(plain)} bytes instead of {len(body)}"
+
+        def check_and_store() -> str:
+            if trailer(answer.header_bytes, crc32c.crc32c(plain)) != answer.trailer:
+                return "its CRC is wrong"
+            stored = store_block(self._entry, block_index, plain, expected)
+            return "" if stored else "its digest is wrong"
+
+        if reason := reason or await asyncio.to_thread(check_and_store):
+            raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
+
+
+def failure_of(exc: ParentError) -> Failure:
+    """Return an error of a parent as the mind of the download knows it."""
+    match exc:
+        case ParentBusyError():
+            return Failure.BUSY
+        case BlockMissingError():
+            return Failure.MISSING
+        case BlockCorruptError():
+            return Failure.CORRUPT
+        case ParentStalledError():
+            return Failure.STALLED
+        case _:
+            return Failure.UNREACHABLE

@@ -1,0 +1,123 @@
+"""The SuperNode's end of the sessions: who may open one, and what comes in on it."""
+
+import asyncio
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import web
+
+from damselfly.core.peer import Host, HostId, is_host_id
+from damselfly.core.task import EditionId
+from damselfly.core.topology import Location
+from damselfly.errors import RemoteProtocolError, UsageError
+from damselfly.telemetry.log import get_log
+from damselfly.transport.conversation import Conversation, server_socket
+from damselfly.wire import session_messages as wire
+
+HELLO_TIMEOUT_S: Final = 10.0
+SESSIONS_MAX: Final = 20_000  # each costs about 50 KiB
+UPLOAD_SLOTS_MAX: Final = 64
+
+Session = Conversation[wire.HostMessage, wire.SuperNodeMessage]
+
+log = get_log()
+
+
+class HostListener(Protocol):
+    """Whoever wants to hear from hosts."""
+
+    @property
+    def session_count(self) -> int:
+        """How many hosts have a session."""
+
+    def on_host(self, host: Host, holdings: tuple[EditionId, ...], session: Session) -> None:
+        """A host opened its session."""
+
+    def on_message(self, host_id: HostId, message: wire.HostMessage) -> None:
+        """A host told or asked something."""
+
+    def on_session_end(self, host_id: HostId, session: Session) -> None:
+        """A session ended."""
+
+
+class HostSessions:
+    """Accepts sessions."""
+
+    def __init__(self, listener: HostListener) -> None:
+        self._listener = listener
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer `GET /v1/session`."""
+        if self._listener.session_count >= SESSIONS_MAX:
+            raise web.HTTPServiceUnavailable(text="enough sessions\n", headers={"Retry-After": "5"})
+        socket = server_socket()
+        await socket.prepare(request)
+        session: Session = Conversation(socket, reads=wire.host_codec, writes=wire.supernode_codec)
+        host: Host | None = None
+
+        def on_message(message: wire.HostMessage) -> None:
+            nonlocal host
+            if host is not None:
+                self._listener.on_message(host.host_id, message)
+                return
+            timer.cancel()
+            host = _host_of(message, request.remote or "")
+            session.post(wire.Welcome(protocol=wire.PROTOCOL, address=host.address))
+            self._listener.on_host(host, _holdings_of(message), session)
+
+        timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, session.close)
+        try:
+            await session.run(on_message)
+        except RemoteProtocolError as exc:
+            log.warning("session_refused", host=host and host.host_id, reason=str(exc))
+        except (ConnectionError, aiohttp.ClientError):
+            pass
+        finally:
+            timer.cancel()
+            if host is not None:
+                self._listener.on_session_end(host.host_id, session)
+        return socket
+
+
+def _host_of(message: wire.HostMessage, remote: str) -> Host:
+    """Return the host that a hello describes.
+
+    Raises:
+        RemoteProtocolError: It is no hello, or one that cannot be.
+    """
+    if not isinstance(message, wire.Hello):
+        raise RemoteProtocolError("the first message of a host is hello")
+    if message.protocol != wire.PROTOCOL:
+        text = f"session protocol {message.protocol}; {wire.PROTOCOL} is spoken here"
+        raise RemoteProtocolError(text)
+    if not is_host_id(message.host_id):
+        raise RemoteProtocolError("a host id that cannot be")
+    if not 1 <= message.upload_slots <= UPLOAD_SLOTS_MAX:
+        raise RemoteProtocolError(f"{message.upload_slots} upload slots")
+    try:
+        location = Location.parse(message.location)
+    except UsageError as exc:
+        raise RemoteProtocolError(str(exc)) from exc
+    return Host(
+        host_id=HostId(message.host_id),
+        address=_seen_address(message.address, remote),
+        location=location,
+        upload_slots=message.upload_slots,
+        is_ephemeral=message.is_ephemeral,
+    )
+
+
+def _holdings_of(message: wire.HostMessage) -> tuple[EditionId, ...]:
+    assert isinstance(message, wire.Hello)
+    return tuple(EditionId(holding.edition_id) for holding in message.holdings)
+
+
+def _seen_address(told: str, remote: str) -> str:
+    """Return a host's address; an empty host in it means the one that we see."""
+    if not told:
+        return ""
+    host, _, port = told.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise RemoteProtocolError("a host address without a port")
+    host = host or (f"[{remote}]" if ":" in remote else remote)
+    return f"{host}:{port}"

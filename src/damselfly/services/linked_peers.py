@@ -1,0 +1,89 @@
+"""The peers that a download is linked with: what they tell, as events of its mind."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from damselfly.core.blocks import BlockSet
+from damselfly.core.downloading import events as core
+from damselfly.core.peer import SUPERNODE, HostId
+from damselfly.services.links import Link
+from damselfly.services.open_edition import BLOCK_INDEX_MAX
+from damselfly.wire.link_messages import Declined, Granted, Held
+from damselfly.wire.session_messages import Parent
+
+
+class Handler(Protocol):
+    """Takes an event; with a granted block comes its digest."""
+
+    def __call__(self, event: core.Event, digest: bytes = b"") -> None:
+        """Take it."""
+
+
+class LinkedPeers:
+    """The links of one download, and where the peers can be asked for blocks."""
+
+    def __init__(self, handle: Handler) -> None:
+        self._handle = handle
+        self._links: dict[HostId, Link] = {}
+        # {host id: address} of parents that were offered.
+        self._offered: dict[HostId, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def clear(self) -> None:
+        """Forget all links: they were about another edition."""
+        self._links.clear()
+
+    def offer(self, parents: Iterable[Parent], *, supernode: str) -> tuple[HostId, ...]:
+        """Take in an offer, and return those that can be linked with.
+
+        Args:
+            parents: As the SuperNode named them.
+            supernode: Its own address.
+        """
+        host_ids: list[HostId] = []
+        for parent in parents:
+            host_id = HostId(parent.host_id)
+            address = supernode if host_id == SUPERNODE else parent.address
+            if address:
+                self._offered[host_id] = address
+                host_ids.append(host_id)
+        return tuple(host_ids)
+
+    def address_of(self, host_id: HostId) -> str:
+        """Return where a peer can be asked; empty: nowhere."""
+        link = self._links.get(host_id)
+        return link.address if link and link.address else self._offered.get(host_id, "")
+
+    def decline(self, block_index: int) -> None:
+        """Tell the SuperNode that a granted block is not needed."""
+        if (link := self._links.get(SUPERNODE)) is not None:
+            link.post(Declined(block_index=block_index))
+
+    # --- what links.py tells
+
+    def on_linked(self, link: Link, held: BlockSet, load: int) -> None:
+        """A link is open."""
+        self._links[link.host_id] = link
+        self._handle(
+            core.ParentLinked(
+                host_id=link.host_id, held=held, load=load, can_give=bool(link.address)
+            )
+        )
+
+    def on_link_message(self, link: Link, message: Held | Granted | Declined) -> None:
+        """The other side told something."""
+        match message:
+            case Held():
+                news = BlockSet.of(i for i in message.indices if 0 <= i < BLOCK_INDEX_MAX)
+                self._handle(core.ParentHeld(host_id=link.host_id, blocks=news, load=message.load))
+            case Granted() if 0 <= message.block_index < BLOCK_INDEX_MAX:
+                self._handle(core.BlockGranted(block_index=message.block_index), message.digest)
+            case _:
+                pass  # we grant nothing, so nothing is declined
+
+    def on_link_lost(self, host_id: HostId) -> None:
+        """A link ended, or could not be opened."""
+        self._links.pop(host_id, None)
+        self._handle(core.ParentLost(host_id=host_id))

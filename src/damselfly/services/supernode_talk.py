@@ -1,0 +1,70 @@
+"""What a download says to its SuperNode and hears from it: values to messages and back."""
+
+from damselfly.core.digest import Digest
+from damselfly.core.downloading import instructions as todo
+from damselfly.core.task import Edition, EditionId, TaskSpec, Validators, is_edition_id
+from damselfly.errors import RemoteProtocolError
+from damselfly.storage.store import StoredEdition
+from damselfly.wire import session_messages as wire
+
+Told = todo.ReportProgress | todo.Complain | todo.AskSource
+
+
+def join_message(spec: TaskSpec, entry: StoredEdition | None) -> wire.Join:
+    """Return the wish for a task, and what is held of it."""
+    return wire.Join(
+        task_id=spec.task_id,
+        url=spec.url,
+        digest=str(spec.digest or ""),
+        task_tag=spec.tag,
+        filtered_query=spec.filtered_query,
+        headers=spec.headers,
+        edition_id=entry.edition.edition_id if entry else "",
+        held_count=len(entry.held) if entry else 0,
+    )
+
+
+def told_message(
+    instruction: Told, spec: TaskSpec, entry: StoredEdition | None, *, is_idle: bool
+) -> wire.HostMessage:
+    """Return the message for an instruction that is one."""
+    edition_id = entry.edition.edition_id if entry else ""
+    match instruction:
+        case todo.AskSource():
+            return wire.SourceAsked(task_id=spec.task_id, reason=instruction.reason)
+        case todo.ReportProgress():
+            return wire.Progress(
+                task_id=spec.task_id,
+                edition_id=edition_id,
+                held_count=instruction.held_count,
+                is_hungry=instruction.is_hungry,
+                is_idle=is_idle,
+                is_whole=instruction.is_whole,
+            )
+        case todo.Complain():
+            return wire.Complaint(
+                task_id=spec.task_id,
+                edition_id=edition_id,
+                host_id=instruction.host_id,
+                block_index=instruction.block_index,
+                reason=instruction.reason,
+            )
+
+
+def edition_told(told: wire.EditionTold, spec: TaskSpec) -> Edition:
+    """Return the edition in a message.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    if not is_edition_id(told.edition_id) or told.block_bytes <= 0:
+        raise RemoteProtocolError("the SuperNode told an edition that cannot be")
+    return Edition(
+        edition_id=EditionId(told.edition_id),
+        task_id=spec.task_id,
+        block_bytes=told.block_bytes,
+        size_bytes=None if told.size_bytes < 0 else told.size_bytes,
+        validators=Validators(etag=told.etag, last_modified=told.last_modified),
+        digest=Digest.parse(told.digest) if told.digest else None,
+        display_url=spec.display_url,
+    )
