@@ -68,6 +68,9 @@ class LocalDownloads:
             last = await self._run(wanted, response)
         except DamselflyError as exc:
             last = failed(exc)
+        except Exception as exc:  # a supervisor: this download ends, the daemon stays
+            log.exception("download_broke")
+            last = failed(DamselflyError(f"a bug of ours ended the download: {exc!r}"))
         try:
             await response.write(encode_line(last))
             await response.write_eof()

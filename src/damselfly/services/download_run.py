@@ -6,10 +6,11 @@ decision about blocks or peers in this file.
 """
 
 import asyncio
+from copy import copy
 from typing import Final, assert_never
 
 from damselfly.clock import now_s
-from damselfly.core.blocks import BlockSet, Span
+from damselfly.core.blocks import BlockSet
 from damselfly.core.digest import Digest
 from damselfly.core.downloading import events as core
 from damselfly.core.downloading import instructions as todo
@@ -26,6 +27,7 @@ from damselfly.errors import (
 )
 from damselfly.services.block_fetcher import failure_of
 from damselfly.services.download_parts import DownloadParts
+from damselfly.services.linked_peers import LinkedPeers
 from damselfly.services.open_edition import OpenEdition
 from damselfly.services.supernode_talk import Told, edition_told, join_message, told_message
 from damselfly.storage.store import StoredEdition
@@ -99,12 +101,7 @@ class DownloadRun:
             state=self._state,
             size_bytes=-1 if size is None else size,
             done_bytes=self.bytes_by.total,
-            bytes_by=ProviderBytes(
-                cache=self.bytes_by.cache,
-                peers=self.bytes_by.peers,
-                supernode=self.bytes_by.supernode,
-                source=self.bytes_by.source,
-            ),
+            bytes_by=copy(self.bytes_by),
             parent_count=len(self._peers),
             note=self.notes[-1] if self.notes else "",
         )
@@ -476,13 +473,7 @@ class DownloadRun:
             await self._obtain_directly()
             return
         entry = opened.entry
-        span: Span | None = None
-        if instruction.stop_index is not None:
-            layout = entry.edition.layout
-            stop = instruction.stop_index
-            span = Span(
-                layout.span(instruction.first_index).start_byte, layout.span(stop - 1).stop_byte
-            )
+        span = opened.span_of(instruction.first_index, instruction.stop_index)
         self._note("taking missing blocks from the source directly")
         is_ok = True
         try:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from damselfly.core.blocks import BlockSet
+from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import BLOCK_DIGEST_BYTES
 from damselfly.core.peer import HostId
 from damselfly.errors import RemoteProtocolError
@@ -35,6 +35,13 @@ class OpenEdition:
         if edition.size_bytes is None:
             return len(blocks) * edition.block_bytes
         return sum(len(edition.layout.span(index)) for index in blocks)
+
+    def span_of(self, first_index: int, stop_index: int | None) -> Span | None:
+        """Return the bytes of a run of blocks; None, to the end, is None: all."""
+        if stop_index is None:
+            return None
+        layout = self.entry.edition.layout
+        return Span(layout.span(first_index).start_byte, layout.span(stop_index - 1).stop_byte)
 
     def list_blocks(self, first_index: int, digests: bytes) -> BlockSet:
         """Take in a stretch of the block list, and return which blocks it is about.
