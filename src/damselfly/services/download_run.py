@@ -1,8 +1,7 @@
 """Carries out what the mind of a download decides.
 
 Events come from the session, from the links and from fetches; each goes to
-`core.downloading.Download`, and each of its instructions becomes one call here. There is no
-decision about blocks or peers in this file.
+`core.downloading.Download`, and each of its instructions becomes one call here.
 """
 
 import asyncio
@@ -47,11 +46,12 @@ class DownloadRun:
     """One download under way.
 
     Attributes:
+        mind: Decides.
         outcome: The sealed entry, or why there is none.
         waiter_count: Requesters that wait for it.
         bytes_by: Bytes by provider.
         is_stale: The source could not be asked whether this is its content.
-        notes: Sentences for the user.
+        notes: {sentence for the user: nothing}, in order, each once.
     """
 
     def __init__(self, parts: DownloadParts, spec: TaskSpec, request: DownloadRequest) -> None:
@@ -59,7 +59,7 @@ class DownloadRun:
         self._spec = spec
         self._request = request
         self._throttle = Throttle(request.rate_bytes_per_s)
-        self._mind = self._new_mind()
+        self.mind = self._new_mind()
         self._open: OpenEdition | None = None
         self._peers = LinkedPeers(self._on_link_event)
         self._fetches: dict[tuple[int, HostId], asyncio.Task[None]] = {}
@@ -74,7 +74,7 @@ class DownloadRun:
         self.waiter_count = 0
         self.bytes_by = ProviderBytes()
         self.is_stale = False
-        self.notes: list[str] = []
+        self.notes: dict[str, None] = {}
 
     def _new_mind(self) -> Download:
         return Download(
@@ -88,11 +88,6 @@ class DownloadRun:
     def _entry(self) -> StoredEdition | None:
         return self._open.entry if self._open else None
 
-    @property
-    def retry_count(self) -> int:
-        """Fetches that were tried again."""
-        return self._mind.retry_count
-
     def progress(self) -> DownloadProgress:
         """Return how far it is."""
         entry = self._entry
@@ -103,7 +98,7 @@ class DownloadRun:
             done_bytes=self.bytes_by.total,
             bytes_by=copy(self.bytes_by),
             parent_count=len(self._peers),
-            note=self.notes[-1] if self.notes else "",
+            note=next(reversed(self.notes), ""),
         )
 
     # --- life
@@ -175,7 +170,7 @@ class DownloadRun:
     def _end_with(self, error: DamselflyError) -> None:
         if not self.outcome.done():
             self.outcome.set_exception(error)
-            self.outcome.exception()  # whoever waits gets it; nobody may wait any more
+            self.outcome.exception()  # nobody may wait any more
 
     async def _tick(self) -> None:
         while True:
@@ -186,17 +181,15 @@ class DownloadRun:
 
     def _join(self) -> None:
         assert self._parts.session is not None
-        entry = self._entry
-        if entry is None:
-            entry = next(iter(self._parts.store.editions_of(self._spec.task_id)), None)
+        here = self._parts.store.editions_of(self._spec.task_id)
+        entry = self._entry or next(iter(here), None)
         self._parts.session.post(join_message(self._spec, entry))
 
     def on_session(self) -> None:
         """The session is open."""
-        if self._is_done:
-            return
-        self._handle(core.SuperNodeBack())
-        self._join()
+        if not self._is_done:
+            self._handle(core.SuperNodeBack())
+            self._join()
 
     def on_session_lost(self) -> None:
         """The session ended, or could not be opened."""
@@ -214,11 +207,10 @@ class DownloadRun:
 
     @property
     def _is_done(self) -> bool:
-        return self.outcome.done() or self._mind.is_finished
+        return self.outcome.done() or self.mind.is_finished
 
     def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+        self.notes[text] = None
 
     async def _read_inbox(self) -> None:
         while True:
@@ -298,7 +290,7 @@ class DownloadRun:
         self._open = None
         self._peers.clear()
         self.bytes_by = ProviderBytes()
-        self._mind = self._new_mind()
+        self.mind = self._new_mind()
 
     async def _store_content(self, content: bytes) -> None:
         """Store a content that came whole in a message."""
@@ -358,7 +350,7 @@ class DownloadRun:
     def _handle(self, event: core.Event) -> None:
         if self.outcome.done() and not isinstance(event, core.BlockGranted):
             return
-        for instruction in self._mind.handle(event, now_s=now_s()):
+        for instruction in self.mind.handle(event, now_s=now_s()):
             self._carry_out(instruction)
 
     def _carry_out(self, instruction: todo.Instruction) -> None:  # noqa: C901, PLR0912  # a dispatch
@@ -433,7 +425,7 @@ class DownloadRun:
             raise
         else:
             del self._fetches[block_index, host_id]
-            if block_index not in self._mind.held:
+            if block_index not in self.mind.held:
                 self._count("supernode" if host_id == SUPERNODE else "peers", count)
             self._handle(core.BlockStored(block_index=block_index, host_id=host_id))
 

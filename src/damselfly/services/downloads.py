@@ -160,7 +160,7 @@ class Downloads:
             edition_id=edition.edition_id,
             bytes_by=bytes_by,
             seconds=round(now_s() - started_s, 4),
-            retry_count=run.retry_count if run else 0,
+            retry_count=run.mind.retry_count if run else 0,
             is_stale=run.is_stale if run else False,
             notes=tuple(run.notes) if run else (),
         )

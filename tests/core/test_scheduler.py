@@ -1,0 +1,351 @@
+"""Guards the SuperNode's mind: one reading per task, parents for everybody, small budgets."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damselfly.core.peer import SUPERNODE, Host, HostId
+from damselfly.core.scheduling.events import (
+    EditionOpened,
+    Event,
+    HostConnected,
+    HostLost,
+    PeerComplained,
+    PeerJoined,
+    PeerLeft,
+    PeerProgressed,
+    SeedEnded,
+    SeedFailed,
+    SourceAsked,
+)
+from damselfly.core.scheduling.instructions import (
+    AnswerSource,
+    BanHost,
+    EnsureSeeded,
+    Instruction,
+    OfferParents,
+    TellEdition,
+    TellFailed,
+)
+from damselfly.core.scheduling.scheduler import Scheduler
+from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.core.topology import Location
+
+TASK = TaskId("a" * 64)
+LLAMA = Edition(
+    edition_id=EditionId("e" * 32), task_id=TASK, block_bytes=1 << 20, size_bytes=10 << 20
+)
+OTHER = Edition(
+    edition_id=EditionId("f" * 32), task_id=TASK, block_bytes=1 << 20, size_bytes=10 << 20
+)
+
+
+def a_host(name: str, *, location: str = "", address: str | None = None) -> Host:
+    return Host(
+        host_id=HostId(name),
+        address=f"{name}:65000" if address is None else address,
+        location=Location.parse(location),
+    )
+
+
+def a_scheduler(*names: str, children_max: int = 64, neighbours: int = 8) -> Scheduler:
+    scheduler = Scheduler(
+        neighbours=neighbours, children_max=children_max, rng=random.Random(1), fallbacks_max=2
+    )
+    for name in names:
+        tell(scheduler, HostConnected(host=a_host(name)))
+    return scheduler
+
+
+def tell(scheduler: Scheduler, event: Event, *, now_s: float = 0.0) -> list[Instruction]:
+    instructions = scheduler.handle(event, now_s=now_s)
+    scheduler.check()
+    return instructions
+
+
+def join(name: str, held_count: int = 0) -> PeerJoined:
+    return PeerJoined(host_id=HostId(name), task_id=TASK, held_count=held_count)
+
+
+def progress(name: str, **flags: bool) -> PeerProgressed:
+    return PeerProgressed(host_id=HostId(name), edition_id=LLAMA.edition_id, held_count=1, **flags)
+
+
+def complain(name: str, accused: str, block_index: int = 0, reason: str = "corrupt") -> Event:
+    return PeerComplained(
+        host_id=HostId(name),
+        edition_id=LLAMA.edition_id,
+        accused=HostId(accused),
+        block_index=block_index,
+        reason=reason,
+    )
+
+
+def parents_in(instructions: list[Instruction]) -> set[str]:
+    return {
+        host.host_id
+        for each in instructions
+        if isinstance(each, OfferParents)
+        for host in each.parents
+    }
+
+
+def test_cold_task_is_seeded_once_however_many_ask() -> None:
+    scheduler = a_scheduler("ann", "bob", "cid")
+
+    first = tell(scheduler, join("ann"))
+    later = tell(scheduler, join("bob")) + tell(scheduler, join("cid"))
+
+    assert first == [EnsureSeeded(task_id=TASK, host_id=HostId("ann"))]
+    assert later == []
+
+
+def test_all_who_wait_hear_of_the_edition_and_of_each_other() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("ann"))
+    tell(scheduler, join("bob"))
+
+    instructions = tell(scheduler, EditionOpened(edition=LLAMA))
+
+    assert instructions == [
+        TellEdition(host_id=HostId("ann"), edition=LLAMA),
+        OfferParents(
+            host_id=HostId("ann"), edition_id=LLAMA.edition_id, parents=(), has_supernode=True
+        ),
+        TellEdition(host_id=HostId("bob"), edition=LLAMA),
+        OfferParents(
+            host_id=HostId("bob"),
+            edition_id=LLAMA.edition_id,
+            parents=(a_host("ann"),),
+            has_supernode=True,
+        ),
+    ]
+
+
+def test_late_host_joins_a_running_seeding_without_another_reading() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+
+    instructions = tell(scheduler, join("bob"))
+
+    assert instructions[0] == TellEdition(host_id=HostId("bob"), edition=LLAMA)
+    assert parents_in(instructions) == {"ann"}
+
+
+def test_after_seeding_a_join_asks_the_cache_again() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, SeedEnded(task_id=TASK))
+
+    instructions = tell(scheduler, join("bob"))
+
+    assert instructions == [EnsureSeeded(task_id=TASK, host_id=HostId("bob"))]
+
+
+def test_hosts_of_the_old_edition_are_no_parents_of_the_new_one() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, SeedEnded(task_id=TASK))
+    tell(scheduler, join("bob"))
+
+    instructions = tell(scheduler, EditionOpened(edition=OTHER))
+
+    assert instructions[0] == TellEdition(host_id=HostId("bob"), edition=OTHER)
+    assert parents_in(instructions) == set()
+    assert set(scheduler.swarms) == {LLAMA.edition_id, OTHER.edition_id}
+
+
+def test_failed_seeding_is_told_to_all_who_wait_or_take_part() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, join("bob"))
+
+    instructions = tell(
+        scheduler, SeedFailed(task_id=TASK, error="SourceRefusedError", message="404", status=404)
+    )
+
+    assert {each.host_id for each in instructions if isinstance(each, TellFailed)} == {
+        "ann",
+        "bob",
+    }
+    assert scheduler.swarms == {}
+
+
+def test_holders_from_a_hello_are_offered_though_they_want_nothing() -> None:
+    scheduler = a_scheduler("bob")
+    tell(scheduler, HostConnected(host=a_host("ann"), holdings=(LLAMA.edition_id,)))
+    tell(scheduler, join("bob"))
+
+    instructions = tell(scheduler, EditionOpened(edition=LLAMA))
+
+    assert parents_in(instructions) == {"ann"}
+
+
+def test_host_that_cannot_be_reached_is_linked_only_by_its_own_hand() -> None:
+    scheduler = a_scheduler("ann")
+    for name in ("out", "off"):
+        tell(scheduler, HostConnected(host=a_host(name, address="")))
+    for name in ("ann", "out", "off"):
+        tell(scheduler, join(name))
+
+    instructions = tell(scheduler, EditionOpened(edition=LLAMA))
+
+    offers = {str(e.host_id): parents_in([e]) for e in instructions if isinstance(e, OfferParents)}
+    assert offers["out"] == {"ann"}
+    assert offers["off"] == {"ann"}
+
+
+def test_near_parents_come_first_and_some_far_ones_are_among_them() -> None:
+    scheduler = a_scheduler(neighbours=4)
+    names = [f"near-{i}" for i in range(6)] + [f"far-{i}" for i in range(6)]
+    for name in names:
+        place = "eu/rack-1" if name.startswith("near") else "us/rack-9"
+        tell(scheduler, HostConnected(host=a_host(name, location=place)))
+    tell(scheduler, HostConnected(host=a_host("new", location="eu/rack-1")))
+    tell(scheduler, join("near-0"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    for name in names[1:]:
+        tell(scheduler, join(name))
+
+    parents = parents_in(tell(scheduler, join("new")))
+
+    assert sorted(name.split("-")[0] for name in parents) == ["far", "far", "near", "near"]
+
+
+def test_supernode_has_a_limited_number_of_children() -> None:
+    scheduler = a_scheduler("ann", "bob", children_max=1)
+    tell(scheduler, join("ann"))
+    tell(scheduler, join("bob"))
+
+    instructions = tell(scheduler, EditionOpened(edition=LLAMA))
+
+    offers = [each for each in instructions if isinstance(each, OfferParents)]
+    assert [offer.has_supernode for offer in offers] == [True, False]
+
+
+def test_hungry_peer_is_matched_with_an_idle_one() -> None:
+    scheduler = a_scheduler("ann", "bob", neighbours=1)
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, join("bob"))
+    tell(scheduler, HostConnected(host=a_host("cid")))
+    tell(scheduler, join("cid"))
+    known = scheduler.swarms[LLAMA.edition_id].peers[HostId("cid")].neighbours
+    stranger = ({"ann", "bob"} - known).pop()
+    tell(scheduler, progress(stranger, is_idle=True))
+
+    instructions = tell(scheduler, progress("cid", is_hungry=True))
+
+    assert parents_in(instructions) == {stranger}
+
+
+def test_third_corrupt_block_bans_a_host_for_everybody() -> None:
+    scheduler = a_scheduler("ann", "bob", "mallory")
+    tell(scheduler, join("mallory"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, join("ann"))
+    tell(scheduler, join("bob"))
+
+    told = [
+        tell(scheduler, complain("ann", "mallory", 1)),
+        tell(scheduler, complain("ann", "mallory", 1)),
+        tell(scheduler, complain("bob", "mallory", 1)),
+        tell(scheduler, complain("bob", "mallory", 2)),
+    ]
+
+    bans = [[each for each in step if isinstance(each, BanHost)] for step in told]
+    everybody = (HostId("ann"), HostId("bob"), HostId("mallory"))
+    assert bans == [[], [], [], [BanHost(host_id=HostId("mallory"), told=everybody)]]
+    tell(scheduler, HostConnected(host=a_host("cid")))
+    assert "mallory" not in parents_in(tell(scheduler, join("cid")))
+
+
+def test_stalled_parent_is_replaced_and_not_offered_again() -> None:
+    scheduler = a_scheduler("ann", "bob", "cid", neighbours=1)
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, join("bob"))
+    tell(scheduler, join("cid"))
+    peer = scheduler.swarms[LLAMA.edition_id].peers[HostId("cid")]
+    bad = next(iter(peer.neighbours))
+
+    instructions = tell(scheduler, complain("cid", bad, reason="stalled"))
+
+    assert parents_in(instructions) == {"ann", "bob"} - {bad}
+
+
+def test_complaint_about_the_supernode_bans_nobody() -> None:
+    scheduler = a_scheduler("ann")
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+
+    instructions = tell(scheduler, complain("ann", SUPERNODE))
+
+    assert instructions == []
+
+
+def test_only_a_budget_of_hosts_goes_to_the_source() -> None:
+    scheduler = a_scheduler("ann", "bob", "cid")
+
+    answers = [
+        tell(scheduler, SourceAsked(host_id=HostId(name), task_id=TASK))
+        for name in ("ann", "bob", "cid", "ann")
+    ]
+
+    granted = [e.is_granted for step in answers for e in step if isinstance(e, AnswerSource)]
+    assert granted == [True, True, False, True]
+    tell(scheduler, PeerLeft(host_id=HostId("ann"), task_id=TASK))
+    (answer,) = tell(scheduler, SourceAsked(host_id=HostId("cid"), task_id=TASK))
+    assert isinstance(answer, AnswerSource)
+    assert answer.is_granted
+
+
+names = st.sampled_from([HostId(name) for name in ("ann", "bob", "cid", "dan", "eve")])
+editions = st.sampled_from([LLAMA, OTHER])
+events = st.one_of(
+    st.builds(
+        lambda name, held: HostConnected(host=a_host(name), holdings=held),
+        names,
+        st.sampled_from([(), (LLAMA.edition_id,)]),
+    ),
+    st.builds(HostLost, host_id=names),
+    st.builds(PeerJoined, host_id=names, task_id=st.just(TASK), held_count=st.integers(0, 10)),
+    st.builds(EditionOpened, edition=editions, is_stale=st.booleans()),
+    st.builds(SeedEnded, task_id=st.just(TASK)),
+    st.builds(SeedFailed, task_id=st.just(TASK), error=st.just("E"), message=st.just("m")),
+    st.builds(
+        PeerProgressed,
+        host_id=names,
+        edition_id=editions.map(lambda edition: edition.edition_id),
+        held_count=st.integers(0, 10),
+        is_hungry=st.booleans(),
+        is_idle=st.booleans(),
+        is_whole=st.booleans(),
+    ),
+    st.builds(
+        PeerComplained,
+        host_id=names,
+        edition_id=editions.map(lambda edition: edition.edition_id),
+        accused=names,
+        block_index=st.integers(0, 9),
+        reason=st.sampled_from(["corrupt", "stalled"]),
+    ),
+    st.builds(PeerLeft, host_id=names, task_id=st.just(TASK)),
+    st.builds(SourceAsked, host_id=names, task_id=st.just(TASK)),
+)
+
+
+@given(st.lists(events, max_size=60))
+def test_invariants_hold_whatever_the_order_of_events(story: list[Event]) -> None:
+    scheduler = a_scheduler(neighbours=2)
+
+    for now_s, event in enumerate(story):
+        instructions = tell(scheduler, event, now_s=float(now_s))
+
+        told = [e for e in instructions if isinstance(e, OfferParents)]
+        assert all(offer.host_id not in parents_in([offer]) for offer in told)

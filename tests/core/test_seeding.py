@@ -1,0 +1,137 @@
+"""Guards super-seeding: none twice while another has not gone out, slots kept, nothing lost."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damselfly.core.blocks import BlockSet
+from damselfly.core.peer import HostId
+from damselfly.core.scheduling.seeding import REPEAT_AFTER_S, Grant, SeedPlan
+
+ANN, BOB, CID = HostId("ann"), HostId("bob"), HostId("cid")
+
+
+def a_plan(*, slots: int = 2, blocks: int = 0, children: tuple[HostId, ...] = ()) -> SeedPlan:
+    plan = SeedPlan(slots=slots)
+    for child in children:
+        plan.link(child, BlockSet(), now_s=0.0)
+    for index in range(blocks):
+        plan.seed(index, now_s=0.0)
+    return plan
+
+
+def test_each_block_goes_out_once_in_file_order_to_different_children() -> None:
+    plan = a_plan(slots=2, children=(ANN, BOB))
+
+    grants = plan.seed(0, now_s=0.0) + plan.seed(1, now_s=0.0) + plan.seed(2, now_s=0.0)
+    grants += plan.end(ANN, 0, now_s=0.0)
+
+    assert grants == [Grant(ANN, 0), Grant(BOB, 1), Grant(ANN, 2)]
+
+
+def test_block_is_repeated_only_after_a_pause() -> None:
+    plan = a_plan(slots=2, blocks=1, children=(ANN, BOB))
+    plan.end(ANN, 0, now_s=0.0)
+
+    early = plan.next(now_s=REPEAT_AFTER_S / 2)
+    due_s = plan.due_s()
+    late = plan.next(now_s=REPEAT_AFTER_S)
+
+    assert (early, due_s, late) == ([], REPEAT_AFTER_S, [Grant(BOB, 0)])
+
+
+def test_single_child_gets_all_slots() -> None:
+    plan = a_plan(slots=4, blocks=4)
+
+    grants = plan.link(ANN, BlockSet(), now_s=0.0)
+
+    assert grants == [Grant(ANN, index) for index in range(4)]
+
+
+def test_block_that_a_child_got_elsewhere_counts_as_gone_out() -> None:
+    plan = a_plan(slots=1, blocks=2)
+
+    grants = plan.link(ANN, BlockSet.of([0]), now_s=0.0)
+
+    assert grants == [Grant(ANN, 1)]
+
+
+def test_block_on_its_way_to_a_lost_child_goes_to_another_one() -> None:
+    plan = a_plan(slots=1, blocks=1, children=(ANN, BOB))
+
+    grants = plan.unlink(ANN, now_s=0.0)
+
+    assert grants == [Grant(BOB, 0)]
+
+
+def test_declined_block_goes_to_another_child_and_later_again_to_the_first() -> None:
+    plan = a_plan(slots=1, blocks=1, children=(ANN,))
+
+    at_once = plan.decline(ANN, 0, now_s=0.0)
+    later = plan.next(now_s=REPEAT_AFTER_S)
+
+    assert (at_once, later) == ([], [Grant(ANN, 0)])
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[tuple[str, HostId, int]]:
+    verbs = st.sampled_from(["seed", "link", "unlink", "hold", "end", "decline", "wait"])
+    child = st.sampled_from([ANN, BOB, CID])
+    return draw(st.lists(st.tuples(verbs, child, st.integers(0, 7)), max_size=80))
+
+
+def play(plan: SeedPlan, verb: str, child: HostId, block: int, now_s: float) -> list[Grant]:
+    match verb:
+        case "seed":
+            return plan.seed(block, now_s=now_s)
+        case "link":
+            return plan.link(child, BlockSet.of([block]), now_s=now_s)
+        case "unlink":
+            return plan.unlink(child, now_s=now_s)
+        case "hold":
+            return plan.hold(child, [block], now_s=now_s)
+        case "end":
+            return plan.end(child, block, now_s=now_s)
+        case "decline":
+            return plan.decline(child, block, now_s=now_s)
+        case _:
+            return plan.next(now_s=now_s)
+
+
+@given(stories())
+def test_none_goes_out_twice_while_another_has_not_gone_out(
+    story: list[tuple[str, HostId, int]],
+) -> None:
+    plan = a_plan(slots=3)
+
+    for step, (verb, child, block) in enumerate(story):
+        before = {index: plan.sent_count(index) for index in plan.seeded}
+        grants = play(plan, verb, child, block, step * REPEAT_AFTER_S / 3)
+
+        plan.check()
+        for number, grant in enumerate(grants):
+            assert grant.block_index in plan.seeded
+            sent_now = [each.block_index for each in grants[:number]]
+            if grant.block_index in sent_now or before.get(grant.block_index, 0):
+                gone_out = {index for index in plan.seeded if plan.sent_count(index)}
+                assert gone_out == set(plan.seeded)
+
+
+@given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 4))
+def test_children_without_links_among_each_other_all_get_everything(
+    blocks: int, slots: int, count: int
+) -> None:
+    children = tuple(HostId(f"child-{i}") for i in range(count))
+    plan = a_plan(slots=slots, blocks=blocks, children=children)
+    got: dict[HostId, set[int]] = {child: set() for child in children}
+    running = [Grant(child, index) for child in children for index in plan._children[child].running]
+    now_s = 0.0
+
+    while running:
+        grant = running.pop(0)
+        got[grant.host_id].add(grant.block_index)
+        running += plan.end(grant.host_id, grant.block_index, now_s=now_s)
+        if not running:
+            now_s += REPEAT_AFTER_S
+            running += plan.next(now_s=now_s)
+
+    assert got == {child: set(range(blocks)) for child in children}
