@@ -5,7 +5,6 @@ Events come from the session, from the links and from fetches; each goes to
 """
 
 import asyncio
-from copy import copy
 from typing import Final, assert_never
 
 from damselfly.clock import now_s
@@ -29,6 +28,7 @@ from damselfly.services.download_parts import DownloadParts
 from damselfly.services.linked_peers import LinkedPeers
 from damselfly.services.open_edition import OpenEdition
 from damselfly.services.supernode_talk import Told, edition_told, join_message, told_message
+from damselfly.services.tally import Tally
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.session_client import SessionClient
@@ -49,9 +49,7 @@ class DownloadRun:
         mind: Decides.
         outcome: The sealed entry, or why there is none.
         waiter_count: Requesters that wait for it.
-        bytes_by: Bytes by provider.
-        is_stale: The source could not be asked whether this is its content.
-        notes: {sentence for the user: nothing}, in order, each once.
+        tally: What there is to say about it.
     """
 
     def __init__(self, parts: DownloadParts, spec: TaskSpec, request: DownloadRequest) -> None:
@@ -66,15 +64,12 @@ class DownloadRun:
         self._inbox: asyncio.Queue[wire.SuperNodeMessage] = asyncio.Queue()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
-        self._state = "waiting"
         self._failure: DamselflyError | None = None  # the reason behind a Fail
         self._has_restarted = False
         self._sealed_digest: Digest | None = None
         self.outcome: asyncio.Future[StoredEdition] = asyncio.get_running_loop().create_future()
         self.waiter_count = 0
-        self.bytes_by = ProviderBytes()
-        self.is_stale = False
-        self.notes: dict[str, None] = {}
+        self.tally = Tally(parts.metrics)
 
     def _new_mind(self) -> Download:
         return Download(
@@ -92,14 +87,7 @@ class DownloadRun:
         """Return how far it is."""
         entry = self._entry
         size = entry.edition.size_bytes if entry else None
-        return DownloadProgress(
-            state=self._state,
-            size_bytes=-1 if size is None else size,
-            done_bytes=self.bytes_by.total,
-            bytes_by=copy(self.bytes_by),
-            parent_count=len(self._peers),
-            note=next(reversed(self.notes), ""),
-        )
+        return self.tally.progress(size_bytes=size, parent_count=len(self._peers))
 
     # --- life
 
@@ -198,7 +186,7 @@ class DownloadRun:
         session = self._parts.session
         if session is not None and session.error is not None:
             self._failure = self._failure or session.error
-            self._note(f"{session.error}; going on without it")
+            self.tally.note(f"{session.error}; going on without it")
         self._handle(core.SuperNodeLost())
 
     def on_message(self, message: wire.SuperNodeMessage) -> None:
@@ -208,9 +196,6 @@ class DownloadRun:
     @property
     def _is_done(self) -> bool:
         return self.outcome.done() or self.mind.is_finished
-
-    def _note(self, text: str) -> None:
-        self.notes[text] = None
 
     async def _read_inbox(self) -> None:
         while True:
@@ -248,13 +233,13 @@ class DownloadRun:
 
     async def _on_edition_told(self, told: wire.EditionTold) -> None:
         edition = edition_told(told, self._spec)
-        self.is_stale = told.is_stale
+        self.tally.is_stale = told.is_stale
         if told.is_stale:
-            self._note("the source could not be asked whether this is still its content")
+            self.tally.note("the source could not be asked whether this is still its content")
         if self._entry is not None:
             if self._entry.edition.edition_id == edition.edition_id:
                 return  # the SuperNode came back; nothing has changed
-            self._note("the source has changed; starting anew with its new content")
+            self.tally.note("the source has changed; starting anew with its new content")
             self._drop_edition()
         await self._start_edition(edition)
         if told.content:
@@ -263,11 +248,11 @@ class DownloadRun:
     async def _start_edition(self, edition: Edition) -> None:
         entry = await asyncio.to_thread(self._parts.store.open, edition)
         opened = OpenEdition(self._parts, entry, throttle=self._throttle)
-        self._open, self._state = opened, "fetching"
+        self._open, self.tally.state = opened, "fetching"
         if entry.edition.size_bytes is None and edition.size_bytes is not None:
             await asyncio.to_thread(entry.set_size, edition.size_bytes)
         held = entry.held
-        self.bytes_by.cache = opened.bytes_of(held)
+        self.tally.bytes_by.cache = opened.bytes_of(held)
         self._parts.links.listen(edition.edition_id, self._peers)
         size = entry.edition.size_bytes
         self._handle(
@@ -289,14 +274,14 @@ class DownloadRun:
         self._entry.unpin()
         self._open = None
         self._peers.clear()
-        self.bytes_by = ProviderBytes()
+        self.tally.bytes_by = ProviderBytes()
         self.mind = self._new_mind()
 
     async def _store_content(self, content: bytes) -> None:
         """Store a content that came whole in a message."""
         assert self._open is not None
         async for block_index in self._open.store_content(content):
-            self._count("supernode", self._open.bytes_of(BlockSet.of([block_index])))
+            self.tally.count("supernode", self._open.bytes_of(BlockSet.of([block_index])))
             self._handle(core.BlocksListed(blocks=BlockSet.of([block_index])))
             self._handle(core.BlockStored(block_index=block_index, host_id=None))
 
@@ -332,18 +317,22 @@ class DownloadRun:
     def _on_failed(self, message: wire.Failed) -> None:
         error = revive(message.error, message.message, http_status=message.status)
         if isinstance(error, SourceChangedError) and not self._has_restarted:
-            self._has_restarted = True
-            self._note("the source changed during the download; starting anew")
-            if self._entry is not None:
-                self._drop_edition()
+            self._restart()
             self._join()
             return
         if not message.can_use_source:
             self._end_with(error)
             return
         self._failure = error
-        self._note(f"{error}; going to the source instead")
+        self.tally.note(f"{error}; going to the source instead")
         self._handle(core.SuperNodeFailed(can_use_source=True))
+
+    def _restart(self) -> None:
+        """Begin anew with the source's new content, once."""
+        self._has_restarted = True
+        self.tally.note("the source changed during the download; starting anew")
+        if self._entry is not None:
+            self._drop_edition()
 
     # --- instructions
 
@@ -426,32 +415,35 @@ class DownloadRun:
         else:
             del self._fetches[block_index, host_id]
             if block_index not in self.mind.held:
-                self._count("supernode" if host_id == SUPERNODE else "peers", count)
+                self.tally.count("supernode" if host_id == SUPERNODE else "peers", count)
             self._handle(core.BlockStored(block_index=block_index, host_id=host_id))
-
-    def _count(self, provider: str, count: int) -> None:
-        setattr(self.bytes_by, provider, getattr(self.bytes_by, provider) + count)
-        self._parts.metrics.bytes_received.labels(provider).inc(count)
 
     # --- the source
 
     def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
         """Reading the source without a SuperNode: the edition is known."""
         self._open = OpenEdition(self._parts, entry, throttle=self._throttle)
-        self._state, self.is_stale = "fetching", is_stale
-        self.bytes_by.cache = self._open.bytes_of(entry.held)
+        self.tally.state, self.tally.is_stale = "fetching", is_stale
+        self.tally.bytes_by.cache = self._open.bytes_of(entry.held)
 
     def on_block(self, block_index: int, digest: bytes) -> None:
         """Reading the source without a SuperNode: a block is stored."""
         assert self._open is not None
         self._open.digests[block_index] = digest
-        self._count("source", self._open.bytes_of(BlockSet.of([block_index])))
+        self.tally.count("source", self._open.bytes_of(BlockSet.of([block_index])))
         self._parts.links.announce(self._open.entry.edition.edition_id, block_index)
 
     async def _obtain_directly(self) -> None:
         """Get the edition as a SuperNode would: from the cache, else from the source."""
         try:
             entry = await self._parts.seeding.obtain(self._spec, self)
+        except SourceChangedError as exc:
+            if self._has_restarted:
+                self._end_with(exc)
+                return
+            self._restart()
+            await self._obtain_directly()
+            return
         except DamselflyError as exc:
             self._end_with(exc)
             return
@@ -461,12 +453,12 @@ class DownloadRun:
     async def _go_to_source(self, instruction: todo.FetchFromSource) -> None:
         opened = self._open
         if opened is None:
-            self._note("downloading from the source directly")
+            self.tally.note("downloading from the source directly")
             await self._obtain_directly()
             return
         entry = opened.entry
         span = opened.span_of(instruction.first_index, instruction.stop_index)
-        self._note("taking missing blocks from the source directly")
+        self.tally.note("taking missing blocks from the source directly")
         is_ok = True
         try:
             await self._parts.seeding.read_span(
@@ -489,7 +481,7 @@ class DownloadRun:
     async def _finish(self) -> None:
         entry = self._entry
         assert entry is not None
-        self._state = "checking"
+        self.tally.state = "checking"
         try:
             # What the SuperNode checked is the same bytes: each block has its digest.
             await asyncio.to_thread(entry.seal, self._sealed_digest)

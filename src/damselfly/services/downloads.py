@@ -104,7 +104,7 @@ class Downloads:
             entry.pin()
             if spec.digest is not None and entry.edition.digest != spec.digest:
                 await self._check_digest(entry, spec)
-            return self._hand_out(entry, started_s, run.bytes_by, run)
+            return self._hand_out(entry, started_s, run.tally.bytes_by, run)
         finally:
             run.waiter_count -= 1
             if not run.waiter_count:
@@ -161,8 +161,8 @@ class Downloads:
             bytes_by=bytes_by,
             seconds=round(now_s() - started_s, 4),
             retry_count=run.mind.retry_count if run else 0,
-            is_stale=run.is_stale if run else False,
-            notes=tuple(run.notes) if run else (),
+            is_stale=run.tally.is_stale if run else False,
+            notes=tuple(run.tally.notes) if run else (),
         )
 
     # --- session

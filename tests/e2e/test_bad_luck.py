@@ -1,0 +1,385 @@
+"""Bad input and bad luck, with real processes: one clear sentence, nothing lost, nothing wrong."""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from e2e.processes import Running, Site, a_site, damselfly, dfget
+from fakes.source import FakeSource
+
+pytestmark = pytest.mark.slow
+
+MIB = 1 << 20
+
+
+def content(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with a_site(tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+async def source() -> AsyncIterator[FakeSource]:
+    async with FakeSource() as source:
+        yield source
+
+
+@pytest.fixture
+async def daemon(site: Site) -> Running:
+    config = site.path("config.toml")
+    config.write_text('[supernode.source]\nretries_max = 2\nstall_timeout = "2s"\n')
+    supernode = await site.supernode("--config", str(config))
+    return await site.daemon("host", supernode.address)
+
+
+@pytest.mark.parametrize(("status", "word"), [(404, "404"), (403, "403"), (500, "500")])
+async def test_source_that_refuses_is_named_with_its_status(
+    site: Site, source: FakeSource, daemon: Running, status: int, word: str
+) -> None:
+    source.add("/f", b"x", status=status)
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    assert ended.code == 12
+    assert word in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not site.path("out").exists()
+
+
+async def test_source_that_resets_midway_is_resumed_by_range(
+    site: Site, source: FakeSource, daemon: Running
+) -> None:
+    data = content(8 * MIB)
+    source.add("/f", data, reset_after_bytes=3 * MIB, reset_count=2)
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    assert ended.code == 0, ended.err
+    assert site.path("out").read_bytes() == data
+    ranges = [request.range_header for request in source.requests]
+    assert ranges[0] == ""
+    assert all(each.startswith("bytes=") for each in ranges[1:])
+
+
+async def test_source_without_range_that_resets_midway_is_read_again(
+    site: Site, source: FakeSource, daemon: Running
+) -> None:
+    data = content(4 * MIB)
+    source.add("/f", data, reset_after_bytes=2 * MIB, reset_count=1, no_ranges=True)
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    assert ended.code == 0, ended.err
+    assert site.path("out").read_bytes() == data
+
+
+async def test_source_that_always_stalls_ends_in_words(
+    site: Site, source: FakeSource, daemon: Running
+) -> None:
+    source.add("/f", content(2 * MIB), stall_after_bytes=100_000)
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    assert ended.code == 11, ended.err
+    assert "nothing" in ended.err
+    assert not site.path("out").exists()
+
+
+@pytest.mark.parametrize("lie_bytes", [1000, -1000])
+async def test_source_that_lies_about_its_length_is_not_believed(
+    site: Site, source: FakeSource, daemon: Running, lie_bytes: int
+) -> None:
+    source.add("/f", content(MIB), lie_bytes=lie_bytes)
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    if lie_bytes > 0:
+        assert ended.code in (11, 13)
+        assert not site.path("out").exists()
+    else:  # HTTP ends where the length says; what comes after it is never read
+        assert ended.code == 0
+
+
+async def test_source_that_changes_midway_gives_the_new_content_or_nothing(
+    site: Site, source: FakeSource, daemon: Running
+) -> None:
+    new = content(6 * MIB, seed=2)
+    fake = source.add("/f", content(6 * MIB), stall_after_bytes=3 * MIB)
+    asking = asyncio.ensure_future(
+        dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+    )
+    await fake.has_stalled.wait()
+    source.add("/f", new)
+    fake.release()
+
+    ended = await asking
+
+    # The first answer was whole before the change was seen, or the second one came whole.
+    assert ended.code == 0, ended.err
+    assert site.path("out").read_bytes() in (new, content(6 * MIB))
+
+
+async def test_source_is_down_while_the_supernode_has_the_content(
+    site: Site,
+) -> None:
+    data = content(2 * MIB)
+    config = site.path("config.toml")
+    config.write_text('[supernode.source]\nfreshness_window = "0s"\n')
+    supernode = await site.supernode("--config", str(config))
+    async with FakeSource() as short_lived:
+        short_lived.add("/f", data)
+        url = short_lived.url("/f")
+        first = await dfget(url, "-O", site.path("one"), "--supernode", supernode.address)
+
+    ended = await dfget(url, "-O", site.path("two"), "--supernode", supernode.address)
+
+    assert (first.code, ended.code) == (0, 0), ended.err
+    assert ended.json["is_stale"]
+    assert site.path("two").read_bytes() == data
+
+
+async def test_wrong_digest_hands_nothing_out(
+    site: Site, source: FakeSource, daemon: Running
+) -> None:
+    source.add("/f", content(MIB))
+    site.path("out").write_bytes(b"what was there before")
+
+    ended = await dfget(
+        *(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket),
+        *("--digest", "sha256:" + "0" * 64),
+    )
+
+    assert ended.code == 50
+    assert site.path("out").read_bytes() == b"what was there before"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["ftp://host/file"], "http"),
+        (["not a url"], "URL"),
+        (["http://host/f", "--header", "no header"], "header"),
+        (["http://host/f", "--digest", "sha256:12"], "digest"),
+        (["http://host/f", "--rate-limit", "fast"], "size"),
+        (["http://host/f", "--socket", "/nonexistent.sock"], "socket"),
+        (["http://host/f", "--no-source"], "--no-source"),
+    ],
+)
+async def test_call_that_makes_no_sense_is_told_so_in_one_line(
+    site: Site, arguments: list[str], word: str
+) -> None:
+    ended = await dfget(*arguments, "-O", site.path("out"))
+
+    assert ended.code in (2, 33)
+    assert word in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+async def test_port_in_use_and_folders_that_cannot_be_used(site: Site, tmp_path: Path) -> None:
+    supernode = await site.supernode()
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("important")
+
+    port = await damselfly(
+        "supernode", "--listen", supernode.address, "--data", str(tmp_path / "other")
+    )
+    in_use = await damselfly(
+        "supernode", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "supernode")
+    )
+    not_ours = await damselfly("supernode", "--listen", "127.0.0.1:0", "--data", str(foreign))
+
+    assert (port.code, in_use.code, not_ours.code) == (60, 43, 43)
+    assert supernode.address in port.err
+    assert "another process" in in_use.err
+    assert "other files" in not_ours.err
+    assert (foreign / "thesis.txt").read_text() == "important"
+
+
+async def test_full_cache_is_a_clear_error_and_leaves_nothing_half(
+    site: Site, source: FakeSource
+) -> None:
+    source.add("/f", content(4 * MIB))
+    supernode = await site.supernode()
+    daemon = await site.daemon("host", supernode.address, "--quota", "1MiB")
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    assert ended.code == 41
+    assert "room" in ended.err
+    assert not list(site.path("host").glob("editions/*/*/*"))
+
+
+async def has_blocks(folder: Path) -> None:
+    """Wait until a cache has some blocks: what a source has sent may still be on the way."""
+    async with asyncio.timeout(20):
+        while not any(path.stat().st_size for path in folder.glob("editions/*/*/*/journal")):
+            await asyncio.sleep(0.02)
+
+
+async def test_supernode_is_killed_midway_and_does_not_come_back(
+    site: Site, source: FakeSource
+) -> None:
+    data = content(8 * MIB)
+    source.add("/f", data, stall_after_bytes=4 * MIB)
+    supernode = await site.supernode()
+    daemons = [await site.daemon(f"host-{i}", supernode.address) for i in range(2)]
+    outputs = [site.path(f"out-{i}") for i in range(2)]
+    asking = [
+        asyncio.ensure_future(
+            dfget(source.url("/f"), "-O", output, "--socket", each.socket, timeout_s=55)
+        )
+        for each, output in zip(daemons, outputs, strict=True)
+    ]
+    await has_blocks(site.path("host-0"))
+    await supernode.kill()
+    source.add("/f", data)
+
+    ended = [await each for each in asking]
+
+    assert [each.code for each in ended] == [0, 0], ended[0].err + ended[1].err
+    assert all(output.read_bytes() == data for output in outputs)
+    assert any("SuperNode" in note for note in ended[0].json["notes"])
+
+
+async def test_supernode_is_killed_midway_and_comes_back(site: Site, source: FakeSource) -> None:
+    data = content(8 * MIB)
+    source.add("/f", data, stall_after_bytes=4 * MIB)
+    supernode = await site.supernode()
+    daemon = await site.daemon("host", supernode.address)
+    asking = asyncio.ensure_future(
+        dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket, "--no-source")
+    )
+    await has_blocks(site.path("supernode"))
+    await supernode.kill()
+    source.add("/f", data)
+    await site.supernode(listen=supernode.address)
+
+    ended = await asking
+
+    assert ended.code == 0, ended.err
+    assert site.path("out").read_bytes() == data
+    # The restarted SuperNode kept what it had, and asked for the rest alone.
+    assert source.requests[-1].range_header.startswith("bytes=")
+
+
+async def test_daemon_is_killed_midway_and_resumes_after_its_restart(
+    site: Site, source: FakeSource
+) -> None:
+    data = content(8 * MIB)
+    fake = source.add("/f", data, stall_after_bytes=4 * MIB)
+    supernode = await site.supernode()
+    daemon = await site.daemon("host", supernode.address)
+    url, output = source.url("/f"), site.path("out")
+    asking = asyncio.ensure_future(dfget(url, "-O", output, "--socket", daemon.socket))
+    await has_blocks(site.path("host"))
+    await daemon.kill()
+    broken = await asking
+    fake.release()
+    daemon = await site.daemon("host", supernode.address)
+
+    ended = await dfget(url, "-O", output, "--socket", daemon.socket)
+
+    assert broken.code == 33
+    assert "resume" in broken.err
+    assert ended.code == 0, ended.err
+    assert output.read_bytes() == data
+    assert len([request for request in source.requests if request.method == "GET"]) == 1
+
+
+async def test_interrupted_ephemeral_download_resumes(site: Site, source: FakeSource) -> None:
+    data = content(8 * MIB)
+    fake = source.add("/f", data, stall_after_bytes=4 * MIB)
+    url, output = source.url("/f"), site.path("out")
+
+    timed_out = await dfget(url, "-O", output, "--timeout", "3s")
+    half = list(site.folder.glob(".out.damselfly/editions/*/*/*/content"))
+    fake.release()
+    ended = await dfget(url, "-O", output)
+
+    assert timed_out.code == 52
+    assert half
+    assert ended.code == 0, ended.err
+    assert ended.json["bytes_by"]["cache"] > 0
+    assert output.read_bytes() == data
+    assert not site.path(".out.damselfly").exists()
+
+
+async def test_source_changed_between_two_halves_of_a_download(
+    site: Site, source: FakeSource
+) -> None:
+    fake = source.add("/f", content(8 * MIB), stall_after_bytes=4 * MIB)
+    url, output = source.url("/f"), site.path("out")
+    await dfget(url, "-O", output, "--timeout", "2s")
+    fake.release()
+    new = content(8 * MIB, seed=3)
+    source.add("/f", new)
+
+    ended = await dfget(url, "-O", output)
+
+    assert ended.code == 0, ended.err
+    assert output.read_bytes() == new
+
+
+GARBAGE = {
+    "random": os.urandom(1 << 16),
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0" * 100,
+    "huge-head": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (1 << 20) + b"\r\n\r\n",
+    "no-websocket": b"GET /v1/session HTTP/1.1\r\nHost: x\r\n\r\n",
+    "wild-block": b"GET /v1/editions/../../../etc/blocks/0 HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+def resident_bytes(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_garbage_on_the_port_costs_neither_the_process_nor_memory(
+    site: Site, source: FakeSource
+) -> None:
+    source.add("/f", content(MIB))
+    supernode = await site.supernode()
+    daemon = await site.daemon("host", supernode.address)
+    before = resident_bytes(supernode.pid)
+
+    for address in (supernode.address, daemon.address):
+        host, _, port = address.rpartition(":")
+        for data in GARBAGE.values():
+            await asyncio.to_thread(send, host, int(port), data)
+        await asyncio.to_thread(send, host, int(port), websocket_of_nothing(10 * MIB))
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+    assert ended.code == 0, ended.err
+    assert resident_bytes(supernode.pid) - before < 30 * MIB
+
+
+def send(host: str, port: int, data: bytes) -> None:
+    """Send bytes and wait until the other side has had enough of them."""
+    with socket.create_connection((host, port), timeout=10) as sock:
+        sock.settimeout(10)
+        try:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(1 << 16):
+                pass
+        except OSError:
+            return
+
+
+def websocket_of_nothing(size: int) -> bytes:
+    """Return a session that opens rightly and then sends one message of zeros."""
+    head = (
+        b"GET /v1/session HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    return head + b"\x82\xff" + size.to_bytes(8, "big") + b"\0" * 4 + b"\0" * size
