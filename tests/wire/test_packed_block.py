@@ -207,7 +207,7 @@ def test_the_documents_program_reads_the_documents_example() -> None:
     packed = bytes.fromhex("".join(line.partition("#")[0] for line in shown.splitlines()))
 
     names: dict[str, bytes] = {"packed": packed}
-    exec(program, names)  # noqa: S102  # the document's own text
+    exec(program, names)  # the document's own text
 
     assert names["body"] == b"damselfly\n"
 

@@ -21,7 +21,7 @@ from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.throttle import Throttle
 from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, PackedHeader, trailer
 
-WAIT_S: Final = 0.5  # then the child had better ask somebody else
+WAIT_S: Final = 3.0  # a refusal costs a round trip and CPU on both sides; the queue is fair
 WAITING_PER_SLOT: Final = 4
 RETRY_AFTER_S: Final = 0.25
 SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
