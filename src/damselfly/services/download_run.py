@@ -27,6 +27,7 @@ from damselfly.services.block_fetcher import failure_of
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.linked_peers import LinkedPeers
 from damselfly.services.open_edition import OpenEdition
+from damselfly.services.reading import check_whole
 from damselfly.services.supernode_talk import Told, edition_told, join_message, told_message
 from damselfly.services.tally import Tally
 from damselfly.storage.store import StoredEdition
@@ -483,7 +484,10 @@ class DownloadRun:
         assert entry is not None
         self.tally.state = "checking"
         try:
-            # What the SuperNode checked is the same bytes: each block has its digest.
+            # What the SuperNode checked is the same bytes: each block has its digest. What the
+            # user gave is checked here as well, whoever checked it before.
+            if self._spec.digest is not None:
+                await check_whole(self._parts.store, entry, self._spec.digest)
             await asyncio.to_thread(entry.seal, self._sealed_digest)
         except DamselflyError as exc:
             self._end_with(exc)

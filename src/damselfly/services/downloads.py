@@ -7,10 +7,9 @@ from typing import Final
 
 from damselfly.clock import now_s
 from damselfly.core.task import TaskId, TaskSpec
-from damselfly.errors import DigestMismatchError, DownloadTimeoutError
+from damselfly.errors import DownloadTimeoutError
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.download_run import DownloadRun
-from damselfly.services.reading import hash_whole
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.wire import session_messages as wire
@@ -102,8 +101,6 @@ class Downloads:
             await self._wait(run, on_progress)
             entry = run.outcome.result()
             entry.pin()
-            if spec.digest is not None and entry.edition.digest != spec.digest:
-                await self._check_digest(entry, spec)
             return self._hand_out(entry, started_s, run.tally.bytes_by, run)
         finally:
             run.waiter_count -= 1
@@ -130,15 +127,6 @@ class Downloads:
             if progress != told:
                 on_progress(progress)
                 told = progress
-
-    async def _check_digest(self, entry: StoredEdition, spec: TaskSpec) -> None:
-        """Hash the whole: the user's digest is checked here, whoever checked it before."""
-        assert spec.digest is not None
-        actual = await hash_whole(entry, spec.digest.algorithm)
-        if actual != spec.digest:
-            entry.unpin()
-            self._parts.store.drop(entry)
-            raise DigestMismatchError(expected=str(spec.digest), actual=str(actual))
 
     def _hand_out(
         self,

@@ -25,18 +25,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import blake3
-
-from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.caching.eviction import Evictable, choose_evicted
-from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, EditionId, TaskId, is_edition_id, is_task_id
 from damselfly.errors import StorageDamagedError, StorageFullError, StorageUnusableError
-from damselfly.storage.catalog import EditionFile, read_edition_file, write_edition_file
-from damselfly.storage.entry import Entry
-from damselfly.storage.journal import RECORD_BYTES, Record, read_records
-from damselfly.storage.placing import place
-from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
+from damselfly.storage.catalog import read_edition_file
+from damselfly.storage.disk_entry import DiskEntry
+from damselfly.storage.store import StoredEdition
 
 MARKER: Final = "damselfly-store"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -48,244 +42,6 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
-
-
-class DiskEntry(Entry):
-    """One edition on disk."""
-
-    def __init__(self, store: "DiskStore", folder: Path, edition: Edition) -> None:
-        super().__init__(edition, used_wall_s=store.now_wall_s())
-        self._store = store
-        self._folder = folder
-        self._content: BinaryIO | None = None
-        self._journal: BinaryIO | None = None
-        self._sealed_stamp: tuple[int, int] | None = None
-
-    @property
-    def content_path(self) -> str:
-        """The file with the content."""
-        return str(self._folder / "content")
-
-    # --- files
-
-    def _files(self) -> tuple[BinaryIO, BinaryIO]:
-        """Return content and journal, open; the caller has the lock."""
-        if self._content is None or self._journal is None:
-            # A sealed one may have been made read-only, as the hard link that it may be.
-            access = os.O_RDONLY if self.is_sealed else os.O_RDWR | os.O_CREAT
-            content = os.open(self.content_path, access | os.O_CLOEXEC, 0o600)
-            self._content = os.fdopen(content, "rb" if self.is_sealed else "r+b", buffering=0)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            journal = os.open(self._folder / "journal", flags, 0o600)
-            self._journal = os.fdopen(journal, "ab", buffering=0)
-        assert self._content is not None
-        assert self._journal is not None
-        return self._content, self._journal
-
-    def close_files(self) -> None:
-        """Close the files; they are opened again when needed."""
-        with self._lock:
-            for file in (self._content, self._journal):
-                if file is not None:
-                    file.close()
-            self._content = self._journal = None
-
-    def create(self) -> None:
-        """Make the folder and files of a new entry."""
-        self._folder.mkdir(parents=True, mode=0o700)
-        self._write_edition_file()
-        with self._lock:
-            content, _ = self._files()
-            if self.edition.size_bytes is not None:
-                os.ftruncate(content.fileno(), self.edition.size_bytes)
-
-    def load(self, known: EditionFile, *, is_same_boot: bool) -> None:
-        """Take over what a process before us left.
-
-        Raises:
-            StorageDamagedError: A sealed entry that is not what it was.
-        """
-        self.validated_wall_s, self.used_wall_s = known.validated_wall_s, known.used_wall_s
-        journal = self._folder / "journal"
-        data = journal.read_bytes() if journal.exists() else b""
-        records = list(read_records(data))
-        if len(data) != RECORD_BYTES * len(records):
-            with journal.open("r+b") as file:
-                file.truncate(RECORD_BYTES * len(records))
-        if known.is_sealed:
-            self._load_sealed(known, records)
-            return
-        with self._lock:
-            for record in records:
-                if is_same_boot or self._is_right(record):
-                    self._note(record)
-
-    def _load_sealed(self, known: EditionFile, records: list[Record]) -> None:
-        with self._lock:
-            for record in records:
-                self._note(record)
-        self.is_sealed = True
-        self._sealed_stamp = (known.content_mtime_ns, known.content_bytes)
-        if len(self._held) != self.edition.layout.block_count:
-            raise StorageDamagedError(path=str(self._folder), what="its journal lacks blocks")
-        self.check_unchanged()
-
-    def _is_right(self, record: Record) -> bool:
-        content, _ = self._files()
-        offset = record.block_index * self.edition.block_bytes
-        body = os.pread(content.fileno(), record.plain_bytes, offset)
-        return blake3.blake3(body).digest() == record.digest
-
-    def _write_edition_file(self) -> None:
-        mtime_ns, content_bytes = self._sealed_stamp or (0, 0)
-        known = EditionFile.of(
-            self.edition,
-            boot_id=self._store.boot_id,
-            is_sealed=self.is_sealed,
-            validated_wall_s=self.validated_wall_s,
-            used_wall_s=self.used_wall_s,
-            content_mtime_ns=mtime_ns,
-            content_bytes=content_bytes,
-        )
-        with self._store.room_for(self, 0):
-            write_edition_file(self._folder, known)
-
-    # --- blocks
-
-    def write_block(self, block: HeldBlock) -> None:
-        """Store a verified block; storing it again changes nothing."""
-        if block.block_index in self._records:
-            return
-        record = Record(block.block_index, len(block.body), block.digest, block.body_crc32c)
-        with self._store.room_for(self, len(block.body)):
-            with self._lock:
-                self._check_alive()
-                content, journal = self._files()
-            self._pwrite(content, block.body, block.block_index * self.edition.block_bytes)
-            with self._lock:
-                self._check_alive()
-                if block.block_index not in self._records:
-                    journal.write(record.encode())
-                    self._note(record)
-
-    @staticmethod
-    def _pwrite(content: BinaryIO, body: bytes | bytearray | memoryview, offset: int) -> None:
-        view = memoryview(body)
-        while view:
-            count = os.pwrite(content.fileno(), view, offset)
-            view, offset = view[count:], offset + count
-
-    def _check_alive(self) -> None:
-        if self.is_dropped:
-            raise StorageDamagedError(path=str(self._folder), what="it was dropped meanwhile")
-
-    def set_size(self, size_bytes: int) -> None:
-        """Record the length of a source that did not tell it at first."""
-        self.edition = self.edition.sized(size_bytes)
-        with self._lock:
-            self._check_alive()
-            content, _ = self._files()
-            os.ftruncate(content.fileno(), size_bytes)
-        self._write_edition_file()
-
-    def mark_validated(self, wall_s: float) -> None:
-        """Record that the source confirmed this edition."""
-        self.validated_wall_s = wall_s
-        self._write_edition_file()
-
-    def seal(self, digest: Digest | None) -> None:
-        """Record that all is held and checked, and wait until the disk has it."""
-        assert len(self._held) == self.edition.layout.block_count
-        if self.is_sealed:
-            return
-        self.edition = self.edition.with_digest(digest)
-        with self._lock:
-            self._check_alive()
-            content, journal = self._files()
-            os.fsync(content.fileno())
-            os.fsync(journal.fileno())
-            status = os.fstat(content.fileno())
-            self._sealed_stamp = (status.st_mtime_ns, status.st_size)
-            self.is_sealed = True
-        self._write_edition_file()
-
-    def forget_blocks(self, blocks: BlockSet) -> None:
-        """Drop blocks that turned out to be wrong."""
-        with self._lock:
-            for block_index in blocks:
-                self._unnote(block_index)
-            _, journal = self._files()
-            journal.truncate(0)
-            journal.write(b"".join(record.encode() for record in self._records.values()))
-            self.is_sealed, self._sealed_stamp = False, None
-        self._write_edition_file()
-
-    def check_unchanged(self) -> None:
-        """Look whether somebody wrote into a sealed content.
-
-        Raises:
-            StorageDamagedError: Somebody did.
-        """
-        if self._sealed_stamp is None:
-            return
-        try:
-            status = os.stat(self.content_path)
-        except OSError as exc:
-            raise StorageDamagedError(path=self.content_path, what="it is gone") from exc
-        if (status.st_mtime_ns, status.st_size) != self._sealed_stamp:
-            raise StorageDamagedError(path=self.content_path, what="somebody wrote into it")
-
-    def read_span(self, span: Span) -> bytes:
-        """Return bytes of held blocks."""
-        self.check_unchanged()
-        with self._lock:
-            self._check_alive()
-            content, _ = self._files()
-        data = os.pread(content.fileno(), len(span), span.start_byte)
-        if len(data) != len(span):
-            raise StorageDamagedError(path=self.content_path, what="it is shorter than it was")
-        return data
-
-    def sendable(self, block_index: int) -> SendableBlock | None:
-        """Return where a held block lies, None when it is not held or no longer right."""
-        try:
-            self.check_unchanged()
-        except StorageDamagedError:
-            self._store.drop(self)
-            return None
-        with self._lock:
-            record = self._records.get(block_index)
-            if record is None or self.is_dropped:
-                return None
-            content, _ = self._files()
-        return SendableBlock(
-            file=content,
-            offset=block_index * self.edition.block_bytes,
-            plain_bytes=record.plain_bytes,
-            body_crc32c=record.body_crc32c,
-        )
-
-    def place(self, path: str) -> str:
-        """Put the whole content at `path`, and return how."""
-        self.check_unchanged()
-        return place(self.content_path, path)
-
-    def remove(self) -> None:
-        """Delete the files; the store calls it."""
-        self.is_dropped = True
-        if not self.is_pinned:  # else somebody may be sending from them; unpin() closes them
-            self.close_files()
-        # Renamed first: a kill midway leaves no entry that looks whole.
-        grave = self._folder.with_name(f"{self._folder.name}.dropped")
-        try:
-            self._folder.rename(grave)
-        except OSError:
-            grave = self._folder
-        shutil.rmtree(grave, ignore_errors=True)
-
-    def save_use(self) -> None:
-        """Write down when it was last used."""
-        self._write_edition_file()
 
 
 class _Room:
@@ -312,7 +68,6 @@ class DiskStore:
     Attributes:
         root: The folder.
         boot_id: Names this run of the machine.
-        now_wall_s: Seconds since 1970.
     """
 
     def __init__(
@@ -331,7 +86,7 @@ class DiskStore:
         """
         self.root = root
         self.boot_id = boot_id
-        self.now_wall_s = now_wall_s
+        self._now_wall_s = now_wall_s
         self._quota_bytes = quota_bytes
         self._reserve_bytes = reserve_bytes
         self._lock = threading.RLock()  # guards the entries; taken before an entry's own
@@ -383,6 +138,10 @@ class DiskStore:
                 continue
             entry.close_files()
             self._entries[edition.edition_id] = entry
+
+    def now_wall_s(self) -> float:
+        """Return seconds since 1970."""
+        return self._now_wall_s()
 
     # --- what the contract promises
 

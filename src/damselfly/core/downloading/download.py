@@ -10,6 +10,7 @@ only then goes by itself. `can_use_source=False` forbids the last step.
 """
 
 import random
+from collections import deque
 from typing import assert_never
 
 from damselfly.core.blocks import BlockSet
@@ -93,11 +94,11 @@ class Download:
         self._reported_s = now_s
         self._complete_s: float | None = None
         self._last_resort = LastResort(can_use_source=can_use_source, now_s=now_s)
-        self._story: list[str] = []
+        self._story: deque[Event] = deque(maxlen=STORY_EVENTS_MAX)
 
     def handle(self, event: Event, *, now_s: float) -> list[Instruction]:
         """Take in one event and return what must be done because of it."""
-        self._story = [*self._story[1 - STORY_EVENTS_MAX :], str(event)]
+        self._story.append(event)
         if self.is_finished:
             return self._after_finish(event)
         instructions = self._take_in(event, now_s)
@@ -178,7 +179,10 @@ class Download:
     def _on_edition_started(self, event: EditionStarted, now_s: float) -> list[Instruction]:
         if self._running:
             raise InvalidTransitionError(
-                subject="download", state="fetching", event="EditionStarted", story=self._story
+                subject="download",
+                state="fetching",
+                event="EditionStarted",
+                story=[str(each) for each in self._story],
             )
         self._is_started = True
         self.block_count = event.block_count
