@@ -3,7 +3,8 @@
 Hosts are network namespaces with shaped links (root is needed); all processes are real. The
 source is an nginx beside the seed, so its bytes leave over the seed's link. Prints a table:
 last and median time, ratio to the fluid bound, copies that the seed sent, copies read at the
-source and how often it was asked, bytes on the wire against the ideal, CPU seconds per GiB received, peak memory.
+source and how often it was asked, bytes on the wire against the ideal, CPU seconds per GiB
+received, peak memory.
 
     python bench/arena.py --hosts 8 --rate 80 --systems damselfly,aria2,libtorrent,curl
 """
