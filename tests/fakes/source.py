@@ -61,7 +61,8 @@ class FakeContent:
         chunked: Tells no length.
         range_shift_bytes: Answers a Range with one so much further on, and says so.
         lie_bytes: So many bytes fewer come than were promised; negative: more.
-        reset_after_bytes: The connection is reset after so many bytes of a body ...
+        reset_after_bytes: The connection is reset after so many bytes of a body, of which the
+            last may be lost ...
         reset_count: ... so many times; -1 is always.
         stall_after_bytes: Sends nothing after so many bytes of a body until `release`.
         is_stalled_at_head: Sends nothing at all until `release`.
@@ -306,9 +307,9 @@ class FakeSource:
             data = data[: content.change_at_byte] + content.changed_data[content.change_at_byte :]
             content.change(content.changed_data)
             content.change_at_byte = -1
-        if content.lie_bytes < 0:
+        if content.lie_bytes < 0 and content.chunked:
             return memoryview(data[start_byte:stop_byte] + bytes(-content.lie_bytes))
-        return memoryview(data)[start_byte : stop_byte - content.lie_bytes]
+        return memoryview(data)[start_byte : stop_byte - max(content.lie_bytes, 0)]
 
     async def _send(
         self, response: web.StreamResponse, content: FakeContent, body: memoryview
