@@ -111,6 +111,6 @@ def test_block_size_grows_with_content_and_link() -> None:
     mib = 1 << 20
     sizes = [block_bytes_for(size, link_rate_bytes_per_s=125e6) for size in (10**8, 10**9, 10**10)]
 
-    assert sizes == [2 * mib, 4 * mib, 16 * mib]
+    assert sizes == [mib, 4 * mib, 16 * mib]
     assert block_bytes_for(10**9, link_rate_bytes_per_s=5e6) == mib
     assert block_bytes_for(None, link_rate_bytes_per_s=125e6) == BLOCK_BYTES_UNKNOWN_SIZE

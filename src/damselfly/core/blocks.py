@@ -17,7 +17,7 @@ BLOCK_BYTES_UNKNOWN_SIZE = 4 << 20  # right for 1 GB at 1 Gb/s, the middle of th
 # The rule of block_bytes_for() with the constants that scheduling.md section 9 fits:
 _LATENCY_S = 0.005  # per block, hidden by parallel requests to 12 %
 _LATENCY_SHARE = 0.12
-_CPU_S = 0.003  # per block at both ends, not hidden by anything (bench/arena.py)
+_CPU_S = 0.002  # per block, at both ends, not hidden by anything (bench/arena.py)
 _SPREAD = 1.6 * math.log2(1000)  # block times until a block has reached 1,000 peers
 # ... and these from the arena: at least this many blocks, so that a swarm has work to share.
 _BLOCKS_WANTED_MIN = 64

@@ -32,8 +32,8 @@ from damselfly.wire.link_messages import (
 
 # News is told at once when there was none for a while, else gathered: the study found that a
 # batch of 2 to 4 block times costs nothing measurable, and each message costs CPU.
-HELD_BATCH_S: Final = 0.25
-HELD_BATCH_BLOCKS: Final = 4
+HELD_BATCH_S: Final = 0.15
+HELD_BATCH_BLOCKS: Final = 2
 LINKS_MAX: Final = 64  # per edition; a host is told of 16 at most, the SuperNode has 64 children
 HELLO_TIMEOUT_S: Final = 5.0
 # The other side may not have heard of the edition yet: a refusal is tried again after these.
@@ -168,6 +168,8 @@ class Links:
                 self._lost(edition_id, host_id)
                 return
             await self._run(socket, edition_id, address, is_ours=True)
+        except Exception:  # a supervisor: a bug in one link shall not end the others
+            log.exception("link_broke", host=host_id)
         finally:
             self._opening.discard((edition_id, host_id))
 

@@ -264,6 +264,7 @@ class SuperNode:
             case OfferParents():
                 self._offer(instruction)
             case TellFailed():
+                self._specs.pop((instruction.task_id, instruction.host_id), None)
                 self._post(
                     instruction.host_id,
                     wire.Failed(
@@ -340,7 +341,7 @@ class SuperNode:
     async def _seed(self, spec: TaskSpec) -> None:
         listener = _SeedListener(self)
         try:
-            entry = await self._seeding.obtain(spec, listener)
+            entry = await self._obtain(spec, listener)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
             self._handle(
@@ -362,6 +363,16 @@ class SuperNode:
         listener.tell()
         self._feeds[entry.edition.edition_id].feed.seal()
         self._handle(SeedEnded(task_id=spec.task_id))
+
+    async def _obtain(self, spec: TaskSpec, listener: _SeedListener) -> StoredEdition:
+        """Seed; a bug of ours ends this task alone."""
+        try:
+            return await self._seeding.obtain(spec, listener)
+        except DamselflyError:
+            raise
+        except Exception as exc:
+            log.exception("seeding_broke", task=spec.task_id)
+            raise DamselflyError(f"a bug of ours ended the seeding: {exc!r}") from exc
 
     def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
         """Seeding knows the edition; `entry` is pinned until its feed ends."""

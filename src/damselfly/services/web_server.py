@@ -28,11 +28,13 @@ def client_session() -> aiohttp.ClientSession:
     )
 
 
-def _runner(app: web.Application) -> web.AppRunner:
+def _runner(app: web.Application, *, cancels: bool = False) -> web.AppRunner:
+    """Return a runner; with `cancels` a handler ends when its requester goes away."""
     app._client_max_size = BODY_BYTES_MAX  # noqa: SLF001  # no other way after construction
     return web.AppRunner(
         app,
         handle_signals=False,
+        handler_cancellation=cancels,
         access_log=None,
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_S,
@@ -93,7 +95,7 @@ async def serving_unix(
     if await _answers(path):
         reason = "another process answers on this socket; stop it or choose another path"
         raise AddressInUseError(address=path, reason=reason)
-    runner = _runner(app)
+    runner = _runner(app, cancels=True)
     await runner.setup()
     try:
         try:

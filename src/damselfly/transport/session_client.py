@@ -69,7 +69,11 @@ class SessionClient:
     async def run(self) -> None:
         """Keep the session open until cancelled."""
         while True:
-            reason = await self._run_once()
+            try:
+                reason = await self._run_once()
+            except Exception as exc:  # a supervisor: the session is opened again
+                log.exception("session_broke", supernode=self.address)
+                reason = f"a bug of ours: {exc!r}"
             was_open, self.is_open = self.is_open, False
             self._conversation = None
             self.error = SuperNodeUnreachableError(address=self.address, reason=reason)
