@@ -69,7 +69,7 @@ class Run:
             for name, is_finished in finished.items():
                 if name not in self.done_s and is_finished():
                     self.done_s[name] = now_s
-            time.sleep(0.01)
+            time.sleep(0.05)
 
 
 def start_source(run: Run, address: str) -> None:

@@ -20,7 +20,7 @@ from damselfly.wire.local_messages import (
     ProviderBytes,
 )
 
-PROGRESS_S: Final = 0.2
+PROGRESS_S: Final = 0.5  # what a person can follow; each line costs both sides
 
 log = get_log()
 
