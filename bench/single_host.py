@@ -84,13 +84,21 @@ def dfget(url: str, output: Path, *flags: str) -> tuple[float, float]:
     return json.loads(done.stdout)["seconds"], time.perf_counter() - begun_s
 
 
+def write_random(path: Path, size: int, seed: int) -> None:
+    """Write a file of random bytes."""
+    rng = random.Random(seed)
+    with path.open("wb") as file:
+        for start in range(0, size, 1 << 24):
+            file.write(rng.randbytes(min(1 << 24, size - start)))
+
+
 def measure(base: str, folder: Path, socket: str, name: str) -> list[str]:
     """Return the rows of one size."""
     size, times = SIZES[name]
     content = folder / "content"
     curls, colds, warms = [], [], []
     for turn in range(times):
-        content.write_bytes(random.Random(turn).randbytes(size))
+        write_random(content, size, turn)
         url = f"{base}/content?turn={turn}-{size}"  # cold: a task that nobody has
         output = folder / "output"
         curls.append((curl(url, output), 0.0))

@@ -7,7 +7,7 @@ scripts/setup.sh --dev
 programs=(bench/*.py)
 if (( $# )); then programs=("${@/#/bench/}"); programs=("${programs[@]/%/.py}"); fi
 for program in "${programs[@]}"; do
-  grep -q '__main__' "$program" || continue
+  grep -q '^def main' "$program" || continue  # a module that others use
   printf '== %s\n' "$program"
   .venv/bin/python "$program"
 done

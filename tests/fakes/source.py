@@ -99,10 +99,15 @@ class FakeContent:
     change_at_byte: int = -1
     released: asyncio.Event = field(default_factory=asyncio.Event)
     has_stalled: asyncio.Event = field(default_factory=asyncio.Event)
+    _sha256: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._sha256 = hashlib.sha256(self.data).digest()
 
     def change(self, data: bytes) -> None:
         """Put other content there, with other validators if it had some."""
         self.data = data
+        self._sha256 = hashlib.sha256(data).digest()
         if self.etag:
             self.etag = AUTO
         if self.last_modified:
@@ -121,7 +126,7 @@ class FakeContent:
     def etag_told(self) -> str:
         """The ETag header; empty is none."""
         if self.etag == AUTO:
-            return f'"{hashlib.sha256(self.data).hexdigest()[:16]}"'
+            return f'"{self._sha256.hex()[:16]}"'
         return self.etag
 
     def has_not_modified(self, request: web.Request) -> bool:
@@ -153,7 +158,7 @@ class FakeContent:
         if self.last_modified:
             head["Last-Modified"] = self.last_modified
         if self.has_digest:
-            value = base64.b64encode(hashlib.sha256(self.data).digest()).decode()
+            value = base64.b64encode(self._sha256).decode()
             head["Repr-Digest"] = f"sha-256=:{value}:"
         return head
 
