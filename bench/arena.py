@@ -107,8 +107,13 @@ def wait_line(process: subprocess.Popen[bytes], pattern: str) -> str:
     line = process.stdout.readline().decode()
     found = re.search(pattern, line)
     if not found:
-        raise RuntimeError(f"{process.args}: {line!r}")
+        raise RuntimeError(f"{process.args!r}: {line!r}")
     return found[1]
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
+    """Return a function that says whether a program has ended."""
+    return lambda: process.poll() is not None
 
 
 def run_damselfly(run: Run) -> Callable[[], None]:
@@ -154,7 +159,7 @@ def run_damselfly(run: Run) -> Callable[[], None]:
             )
             for name in network.names
         }
-        run.wait_all({n: lambda p=p: p.poll() is not None for n, p in getting.items()}, begun_s)
+        run.wait_all({name: has_ended(get) for name, get in getting.items()}, begun_s)
         read_source(run)
 
     return begin
@@ -176,7 +181,7 @@ def run_curl(run: Run) -> Callable[[], None]:
             )
             for name in network.names
         }
-        run.wait_all({n: lambda p=p: p.poll() is not None for n, p in getting.items()}, begun_s)
+        run.wait_all({name: has_ended(get) for name, get in getting.items()}, begun_s)
         read_source(run)
 
     return begin
