@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -12,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from damselfly.core.digest import Digest
-from damselfly.core.task import TaskSpec, Validators
+from damselfly.core.task import Headers, TaskSpec, Validators
 from damselfly.errors import (
     RemoteProtocolError,
     SettingsError,
@@ -205,13 +206,17 @@ class HttpSource:
     async def _ask(
         self, method: str, spec: TaskSpec, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
-        url, auth = _split_userinfo(spec.url)
+        url, credentials = _split_userinfo(spec.url)
         try:
             return await self._session().request(
                 method,
                 URL(url, encoded=True),
-                headers=[*spec.headers, *headers.items(), ("Accept-Encoding", "identity")],
-                auth=auth,
+                headers=[
+                    *credentials,
+                    *spec.headers,
+                    *headers.items(),
+                    ("Accept-Encoding", "identity"),
+                ],
                 max_redirects=REDIRECTS_MAX,
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
@@ -268,13 +273,15 @@ class HttpSource:
         )
 
 
-def _split_userinfo(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
+def _split_userinfo(url: str) -> tuple[str, Headers]:
+    """Return a URL without user and password, and the header that they become."""
     parts = urlsplit(url)
     if parts.username is None:
-        return url, None
+        return url, ()
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     parsed = URL(url)
-    return bare, aiohttp.BasicAuth(parsed.user or "", parsed.password or "", "utf-8")
+    secret = aiohttp.encode_basic_auth(parsed.user or "", parsed.password or "", "utf-8")
+    return bare, (("Authorization", secret),)
 
 
 def _length(response: aiohttp.ClientResponse) -> int | None:
@@ -317,12 +324,17 @@ def _words(exc: BaseException) -> str:
         case aiohttp.ClientSSLError():
             return "TLS failed"
         case aiohttp.ClientConnectorError():
-            return exc.os_error.strerror or "no connection"
+            return _meaning(exc.os_error)
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection without an answer"
         case TimeoutError():
             return "no answer in time"
         case OSError():
-            return exc.strerror or type(exc).__name__
+            return _meaning(exc)
         case _:
             return type(exc).__name__
+
+
+def _meaning(exc: OSError) -> str:
+    """Return what the number of an error means; asyncio's own text has the address."""
+    return os.strerror(exc.errno).lower() if exc.errno else exc.strerror or type(exc).__name__

@@ -1,0 +1,190 @@
+"""The HTTP source: asking whether a version is still there, digests in headers, settings."""
+
+import base64
+import hashlib
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from damselfly.core.digest import Digest
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.errors import (
+    SettingsError,
+    SourceUnreachableError,
+)
+from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.sources.http import HttpSource
+from fakes.source import DATE, FakeSource, random_bytes
+
+DATA = random_bytes(100_000, seed=1)
+SHA256 = Digest("sha256", hashlib.sha256(DATA).hexdigest())
+SECRET = "c0ffee-secret"
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeSource]:
+    async with FakeSource() as source:
+        yield source
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpSource]:
+    source = HttpSource(connect_timeout_s=5, stall_timeout_s=5)
+    yield source
+    await source.close()
+
+
+def spec_of(fake: FakeSource, path: str = "/f") -> TaskSpec:
+    return TaskSpec(url=fake.url(path))
+
+
+async def read_all(
+    http: HttpSource,
+    spec: TaskSpec,
+    *,
+    start_byte: int = 0,
+    stop_byte: int | None = None,
+    validators: Validators = Validators(),  # frozen
+) -> tuple[SourceAnswer, bytes]:
+    reading = await http.read(
+        spec, start_byte=start_byte, stop_byte=stop_byte, validators=validators
+    )
+    async with reading:
+        return reading.answer, b"".join([chunk async for chunk in reading.chunks()])
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+# Validating.
+
+
+async def test_a_source_that_still_has_the_version_says_304(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    content = fake.add("/f", DATA)
+
+    answer = await http.validate(spec_of(fake), Validators(etag=content.etag_told))
+
+    assert (answer.status, answer.size_bytes) == (304, None)
+    assert fake.requests == [("HEAD", "/f", "", 304)]
+
+
+async def test_a_source_without_etags_is_asked_by_date(fake: FakeSource, http: HttpSource) -> None:
+    fake.add("/f", DATA, etag="")
+
+    answer = await http.validate(spec_of(fake), Validators(last_modified=DATE))
+
+    assert answer.status == 304
+
+
+async def test_a_source_that_has_another_version_says_which(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    content = fake.add("/f", DATA, has_digest=True)
+
+    answer = await http.validate(spec_of(fake), Validators(etag='"old"'))
+
+    assert answer == SourceAnswer(
+        status=200,
+        size_bytes=len(DATA),
+        validators=Validators(etag=content.etag_told, last_modified=DATE),
+        digest=SHA256,
+        accepts_ranges=True,
+    )
+
+
+@pytest.mark.parametrize("status", [404, 429, 500])
+async def test_a_status_raises_nothing_when_a_source_is_asked(
+    fake: FakeSource, http: HttpSource, status: int
+) -> None:
+    fake.add("/f", DATA, status=status)
+
+    answer = await http.validate(spec_of(fake), Validators(etag='"old"'))
+
+    assert (answer.status, answer.size_bytes, answer.digest) == (status, None, None)
+
+
+async def test_where_head_is_refused_get_is_asked_with_the_same_condition(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    content = fake.add("/f", DATA, no_head=True)
+
+    answer = await http.validate(spec_of(fake), Validators(etag=content.etag_told))
+
+    assert answer.status == 304
+    assert [request[0::3] for request in fake.requests] == [("HEAD", 405), ("GET", 304)]
+
+
+async def test_a_get_in_place_of_head_does_not_read_the_content(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    size = 64 << 20
+    fake.add("/f", bytes(size), no_head=True)
+
+    answer = await http.validate(spec_of(fake), Validators(etag='"old"'))
+
+    assert (answer.status, answer.size_bytes) == (200, size)
+    assert fake.bytes_sent < size
+
+
+async def test_a_source_that_is_away_raises_when_it_is_asked(http: HttpSource) -> None:
+    with pytest.raises(SourceUnreachableError):
+        await http.validate(TaskSpec(url=f"http://127.0.0.1:{free_port()}/f"), Validators())
+
+
+# Digests.
+
+
+def b64(algorithm: str) -> str:
+    return base64.b64encode(hashlib.new(algorithm, DATA).digest()).decode()
+
+
+SHA512 = Digest("sha512", hashlib.sha512(DATA).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("headers", "digest"),
+    [
+        ({"Repr-Digest": f"sha-256=:{b64('sha256')}:"}, SHA256),
+        ({"Repr-Digest": f"sha-512=:{b64('sha512')}:"}, SHA512),
+        ({"Repr-Digest": f"unixsum=:AAA=:, sha-256=:{b64('sha256')}:;q=1"}, SHA256),
+        ({"Digest": f"SHA-256={b64('sha256')}"}, SHA256),
+        ({"Digest": f"md5=abc,sha-512={b64('sha512')}"}, SHA512),
+        ({"x-amz-checksum-sha256": b64("sha256")}, SHA256),
+        ({"x-amz-checksum-sha256": b64("sha256") + "-3"}, None),
+        ({"Docker-Content-Digest": str(SHA256)}, SHA256),
+        ({"Docker-Content-Digest": "sha256:12"}, None),
+        ({"Repr-Digest": "sha-256=:!!!:"}, None),
+        ({"Repr-Digest": "sha-256=:AAAA:"}, None),
+        ({"Repr-Digest": "sha-256=:A:", "Digest": f"SHA-256={b64('sha256')}"}, SHA256),
+        ({"Digest": "SHA-256=AAAA"}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+async def test_a_digest_in_a_header_is_understood_or_ignored(
+    fake: FakeSource, http: HttpSource, headers: dict[str, str], digest: Digest | None
+) -> None:
+    fake.add("/f", DATA, headers=headers)
+
+    answer, _ = await read_all(http, spec_of(fake))
+
+    assert answer.digest == digest
+
+
+# Settings.
+
+
+def test_a_file_of_certificates_that_is_none_is_a_settings_error() -> None:
+    with pytest.raises(SettingsError, match=r"source\.ca_file"):
+        HttpSource(ca_file=__file__)
+
+
+def test_a_file_of_certificates_that_is_missing_is_a_settings_error() -> None:
+    with pytest.raises(SettingsError, match=r"source\.ca_file"):
+        HttpSource(ca_file="nowhere.pem")
