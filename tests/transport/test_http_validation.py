@@ -2,63 +2,18 @@
 
 import base64
 import hashlib
-import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
 from damselfly.core.digest import Digest
 from damselfly.core.task import TaskSpec, Validators
-from damselfly.errors import (
-    SettingsError,
-    SourceUnreachableError,
-)
+from damselfly.errors import SettingsError, SourceUnreachableError
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.http import HttpSource
-from fakes.source import DATE, FakeSource, random_bytes
+from fakes.source import DATE, FakeSource
+from transport.readings import DATA, free_port, read_all, spec_of
 
-DATA = random_bytes(100_000, seed=1)
 SHA256 = Digest("sha256", hashlib.sha256(DATA).hexdigest())
-SECRET = "c0ffee-secret"
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeSource]:
-    async with FakeSource() as source:
-        yield source
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[HttpSource]:
-    source = HttpSource(connect_timeout_s=5, stall_timeout_s=5)
-    yield source
-    await source.close()
-
-
-def spec_of(fake: FakeSource, path: str = "/f") -> TaskSpec:
-    return TaskSpec(url=fake.url(path))
-
-
-async def read_all(
-    http: HttpSource,
-    spec: TaskSpec,
-    *,
-    start_byte: int = 0,
-    stop_byte: int | None = None,
-    validators: Validators = Validators(),  # frozen
-) -> tuple[SourceAnswer, bytes]:
-    reading = await http.read(
-        spec, start_byte=start_byte, stop_byte=stop_byte, validators=validators
-    )
-    async with reading:
-        return reading.answer, b"".join([chunk async for chunk in reading.chunks()])
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
 
 # Validating.
 

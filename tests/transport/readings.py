@@ -1,0 +1,35 @@
+"""How the tests of a source ask it."""
+
+import socket
+
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.sources.http import HttpSource
+from fakes.source import FakeSource, random_bytes
+
+DATA = random_bytes(100_000, seed=1)
+
+
+def spec_of(fake: FakeSource, path: str = "/f") -> TaskSpec:
+    return TaskSpec(url=fake.url(path))
+
+
+async def read_all(
+    http: HttpSource,
+    spec: TaskSpec,
+    *,
+    start_byte: int = 0,
+    stop_byte: int | None = None,
+    validators: Validators = Validators(),
+) -> tuple[SourceAnswer, bytes]:
+    reading = await http.read(
+        spec, start_byte=start_byte, stop_byte=stop_byte, validators=validators
+    )
+    async with reading:
+        return reading.answer, b"".join([chunk async for chunk in reading.chunks()])
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
