@@ -146,6 +146,20 @@ async def test_user_and_password_of_the_url_become_a_header(
     assert data == DATA
 
 
+@pytest.mark.xfail(reason="both are sent", strict=True)
+async def test_a_header_of_the_user_outweighs_user_and_password_of_the_url(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    fake.add("/f", DATA, required_header=("Authorization", f"Bearer {SECRET}"))
+    url = fake.url("/f").replace("://", "://anna:password@")
+
+    _, data = await read_all(
+        http, TaskSpec(url=url, headers=(("Authorization", f"Bearer {SECRET}"),))
+    )
+
+    assert data == DATA
+
+
 async def test_path_and_query_are_sent_to_the_letter(fake: FakeSource, http: HttpSource) -> None:
     fake.add("/a b/%", DATA)
 

@@ -1,0 +1,71 @@
+"""Guards the words of HTTP ranges: last byte included there, excluded here."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damselfly.errors import RemoteProtocolError
+from damselfly.wire.byte_ranges import ContentRange, format_range, parse_content_range
+
+bytes_counts = st.integers(1, 10**18)
+
+
+@given(start=st.integers(0, 10**18), length=bytes_counts)
+def test_range_names_its_first_and_last_byte(start: int, length: int) -> None:
+    unit, _, span = format_range(start, start + length).partition("=")
+    first, _, last = span.partition("-")
+
+    assert (unit, int(first), int(last) - int(first) + 1) == ("bytes", start, length)
+
+
+@given(start=st.integers(0, 10**18))
+def test_range_to_the_end_has_no_last_byte(start: int) -> None:
+    assert format_range(start, None) == f"bytes={start}-"
+
+
+@given(
+    start=st.integers(0, 10**17),
+    length=bytes_counts,
+    rest=st.none() | st.integers(0, 10**17),
+)
+def test_content_range_says_which_bytes_of_how_many(
+    start: int, length: int, rest: int | None
+) -> None:
+    stop = start + length
+    size = None if rest is None else stop + rest
+    text = f"bytes {start}-{stop - 1}/{'*' if size is None else size}"
+
+    assert parse_content_range(text) == ContentRange(start, stop, size)
+
+
+@given(size=st.integers(0, 10**18))
+def test_content_range_of_a_refusal_says_how_long_the_whole_is(size: int) -> None:
+    assert parse_content_range(f"bytes */{size}") == ContentRange(None, None, size)
+
+
+@pytest.mark.parametrize("text", [" bytes 0-0/1 ", "BYTES 0-0/1", "bytes 00-00/01"])
+def test_content_range_is_read_as_generously_as_http_is(text: str) -> None:
+    assert parse_content_range(text) == ContentRange(0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bytes=0-1/2",
+        "bytes 0-1",
+        "bytes -1/2",
+        "bytes 0-/2",
+        "bytes 1-0/2",
+        "bytes 0-2/2",
+        "bytes 0-1/0",
+        "bytes 0-1,3-4/9",
+        "bytes 0-1/2\nbytes 0-1/2",
+        f"bytes 0-{10**19}/*",
+        "bytes */" + "1" * 5000,
+    ],
+)
+def test_content_range_that_contradicts_itself_is_refused(text: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse_content_range(text)
+
+    assert len(str(caught.value)) < 200
