@@ -1,237 +1,431 @@
-"""The store on disk keeps the contract, and survives what happens to disks and processes."""
+"""The store on disk keeps the contract, minds its folder, and never gives out changed bytes.
 
-import json
+What a kill and a crash leave behind is the subject of test_recovery.py.
+"""
+
+import errno
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from contract.block_store import (
+from contract.block_room import MakeStore
+from contract.block_store import BlockStoreContract
+from damselfly.core.blocks import BlockSet, Span
+from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.errors import StorageDamagedError, StorageFullError, StorageUnusableError
+from damselfly.storage.disk import MARKER, DiskStore, boot_id
+from damselfly.storage.disk_entry import DiskEntry
+from damselfly.storage.store import BlockStore
+from storage.builders import (
     BLOCK_BYTES,
-    QUOTA_BYTES,
-    BlockStoreContract,
+    CONTENT_BYTES,
+    HandClock,
     a_block,
+    a_content,
+    a_disk_store,
     an_edition,
     fill,
+    folder_of,
+    found,
+    seal,
 )
-from damselfly.core.blocks import BlockSet
-from damselfly.errors import StorageDamagedError, StorageFullError, StorageUnusableError
-from damselfly.storage.disk import DiskStore
-from damselfly.storage.journal import RECORD_BYTES
-
-Opener = Callable[..., DiskStore]
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opener]:
-    """Give a function that opens the store, closing the one before: as restarts do."""
-    stores: list[DiskStore] = []
-
-    def open_store(*, boot_id: str = "boot-1", quota_bytes: int = 0) -> DiskStore:
-        for store in stores:
-            kill(store)
-        stores.append(
-            DiskStore(
-                tmp_path / "data",
-                quota_bytes=quota_bytes,
-                boot_id=boot_id,
-                now_wall_s=lambda: 100.0,
-            )
-        )
-        return stores[-1]
-
-    yield open_store
-    for store in stores:
-        kill(store)
-
-
-def kill(store: DiskStore) -> None:
-    """End a store as a SIGKILL would: files closed, nothing written."""
-    for entry in store.entries():
-        entry.close_files()
-    store._lock_file.close()
-
-
-def folder_of(tmp_path: Path) -> Path:
-    (folder,) = (tmp_path / "data" / "editions").glob("*/*/*")
-    return folder
 
 
 class TestDiskStore(BlockStoreContract):
     @pytest.fixture
-    def store(self, opened: Opener) -> DiskStore:
-        return opened(quota_bytes=QUOTA_BYTES)
+    def make_store(self, clock: HandClock, tmp_path: Path) -> Iterator[MakeStore]:
+        with ExitStack() as stores:
+            yield lambda quota_bytes=0: stores.enter_context(
+                a_disk_store(tmp_path / "cache", quota_bytes=quota_bytes, clock=clock)
+            )
+
+    @pytest.mark.xfail(reason="place() removes what it did not make", strict=True)
+    def test_what_stands_at_the_target_stays(self, store: BlockStore, tmp_path: Path) -> None:
+        super().test_what_stands_at_the_target_stays(store, tmp_path)
+
+    @pytest.mark.xfail(reason="ftruncate() to the same length is a new time stamp", strict=True)
+    def test_the_same_length_may_be_told_twice(self, store: BlockStore) -> None:
+        super().test_the_same_length_may_be_told_twice(store)
 
 
-def test_blocks_of_a_killed_process_are_held_by_the_next(opened: Opener) -> None:
-    entry = opened().open(an_edition())
-    entry.write_block(a_block(0))
-    entry.write_block(a_block(2, 500))
-
-    again = opened().find(an_edition().edition_id)
-
-    assert again is not None
-    assert again.held == BlockSet.of([0, 2])
-    assert again.edition == an_edition()
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
 
 
-def test_journal_cut_anywhere_gives_whole_records_only(opened: Opener, tmp_path: Path) -> None:
-    entry = opened().open(an_edition())
-    fill(entry, is_sealed=False)
-    journal = folder_of(tmp_path) / "journal"
-    whole = journal.read_bytes()
-
-    for length in range(len(whole) + 1):
-        journal.write_bytes(whole[:length])
-        again = opened().find(an_edition().edition_id)
-        assert again is not None
-        assert len(again.held) == length // RECORD_BYTES
-        again.write_block(a_block(2, 500))
-        assert 2 in again.held
+# --- the folder
 
 
-def test_damaged_record_ends_the_journal(opened: Opener, tmp_path: Path) -> None:
-    fill(opened().open(an_edition()), is_sealed=False)
-    journal = folder_of(tmp_path) / "journal"
-    data = bytearray(journal.read_bytes())
-    data[RECORD_BYTES + 5] ^= 1
-    journal.write_bytes(data)
+def test_a_new_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    root = tmp_path / "var" / "cache"
 
-    again = opened().find(an_edition().edition_id)
-
-    assert again is not None
-    assert again.held == BlockSet.of([0])
+    with a_disk_store(root):
+        assert {path.name for path in root.iterdir()} == {MARKER, "lock"}
+        assert root.stat().st_mode & 0o777 == 0o700
 
 
-def test_after_a_crash_of_the_machine_unsealed_blocks_are_hashed_again(
-    opened: Opener, tmp_path: Path
-) -> None:
-    fill(opened().open(an_edition()), is_sealed=False)
-    with (folder_of(tmp_path) / "content").open("r+b") as file:
-        file.seek(BLOCK_BYTES + 1)
-        file.write(b"never reached the disk")
+def test_an_empty_folder_may_become_a_store(root: Path) -> None:
+    root.mkdir()
 
-    same_boot = opened(boot_id="boot-1").find(an_edition().edition_id)
-    assert same_boot is not None
-    assert same_boot.held == BlockSet.full(3)
-    other_boot = opened(boot_id="boot-2").find(an_edition().edition_id)
-
-    assert other_boot is not None
-    assert other_boot.held == BlockSet.of([0, 2])
+    with a_disk_store(root):
+        assert (root / MARKER).exists()
 
 
-def test_sealed_entry_comes_back_sealed_also_after_a_crash(opened: Opener) -> None:
-    content = fill(opened().open(an_edition()))
+def test_a_folder_with_other_files_is_refused_and_left_alone(root: Path) -> None:
+    root.mkdir()
+    (root / "thesis.tex").write_text("years of work")
 
-    again = opened(boot_id="boot-2").find(an_edition().edition_id)
+    with pytest.raises(StorageUnusableError, match="other files"), a_disk_store(root):
+        pass
 
-    assert again is not None
-    assert again.is_sealed
-    assert b"".join(again.read_span(again.edition.layout.span(i)) for i in range(3)) == content
-
-
-def test_entry_into_which_somebody_wrote_is_dropped(opened: Opener, tmp_path: Path) -> None:
-    store = opened()
-    entry = store.open(an_edition())
-    fill(entry)
-    output = tmp_path / "out"
-    os.link(entry.content_path, output)
-    output.write_bytes(b"the user's own")
-
-    with pytest.raises(StorageDamagedError):
-        entry.place(str(tmp_path / "second"))
-    assert entry.sendable(0) is None
-    entry.unpin()
-    assert store.find(an_edition().edition_id) is None
-    assert output.read_bytes() == b"the user's own"
+    assert [path.name for path in root.iterdir()] == ["thesis.tex"]
 
 
-def test_half_made_and_foreign_folders_are_cleared(opened: Opener, tmp_path: Path) -> None:
-    fill(opened().open(an_edition()))
-    folder = folder_of(tmp_path)
-    (folder / "edition.json").write_text("{")
-    (folder.parent / "strange").mkdir()
+def test_a_folder_in_use_is_refused_and_named(root: Path) -> None:
+    with a_disk_store(root):
+        with pytest.raises(StorageUnusableError, match="another process uses it") as caught:
+            DiskStore(root, boot_id="", now_wall_s=HandClock())
 
-    store = opened()
-
-    assert list(store.entries()) == []
-    assert list(folder.parent.iterdir()) == []
+        assert caught.value.path == str(root)
 
 
-def test_edition_file_with_another_id_is_not_believed(opened: Opener, tmp_path: Path) -> None:
-    fill(opened().open(an_edition()))
-    path = folder_of(tmp_path) / "edition.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "task_id": "../../../etc"}))
+def test_a_closed_store_gives_its_folder_free(root: Path) -> None:
+    with a_disk_store(root):
+        pass
 
-    assert list(opened().entries()) == []
-
-
-def test_folder_in_use_is_refused(opened: Opener, tmp_path: Path) -> None:
-    opened()
-
-    with pytest.raises(StorageUnusableError, match="another process"):
-        DiskStore(tmp_path / "data", boot_id="", now_wall_s=lambda: 0.0)
+    with a_disk_store(root) as store:
+        assert list(store.entries()) == []
 
 
-def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("important")
+def test_a_folder_of_another_owner_is_refused(root: Path) -> None:
+    if os.geteuid() == 0:
+        root.mkdir()
+        os.chown(root, 65534, 65534)
+    else:
+        root = Path("/usr")  # it is there everywhere, and belongs to somebody else
 
-    with pytest.raises(StorageUnusableError, match="other files"):
-        DiskStore(tmp_path, boot_id="", now_wall_s=lambda: 0.0)
-
-
-def test_disk_without_room_drops_the_entry_and_says_so(tmp_path: Path) -> None:
-    everything = os.statvfs(tmp_path)
-    reserve = everything.f_blocks * everything.f_frsize  # nothing may be used
-    store = DiskStore(tmp_path / "data", reserve_bytes=reserve, boot_id="", now_wall_s=lambda: 0.0)
-
-    with pytest.raises(StorageFullError, match="0 free"):
-        store.open(an_edition())
-
-    assert list((tmp_path / "data" / "editions").glob("*/*/*")) == []
-    store.close()
+    with pytest.raises(StorageUnusableError, match="another user"), a_disk_store(root):
+        pass
 
 
-WRITER = """
-import sys, itertools
-sys.path[:0] = sys.argv[2:]
-from pathlib import Path
-from contract.block_store import a_block, an_edition
-from damselfly.storage.disk import DiskStore
-store = DiskStore(Path(sys.argv[1]), boot_id="boot-1", now_wall_s=lambda: 0.0)
-entry = store.open(an_edition(size_bytes=50_000_000))
-print("begun", flush=True)
-for index in itertools.count():
-    entry.write_block(a_block(index % 50_000))
-"""
+@pytest.mark.parametrize(
+    "unusable", [Path("/proc/damselfly"), Path("/dev/null"), Path("/dev/null/damselfly")]
+)
+def test_a_folder_that_cannot_be_made_is_refused_and_named(unusable: Path) -> None:
+    with pytest.raises(StorageUnusableError) as caught, a_disk_store(unusable):
+        pass
+
+    assert caught.value.path == str(unusable)
 
 
-@pytest.mark.slow
-def test_sigkill_in_the_midst_of_writing_leaves_only_right_blocks(
-    opened: Opener, tmp_path: Path
-) -> None:
-    tests = str(Path(__file__).resolve().parents[1])
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "data"), tests], stdout=subprocess.PIPE
+def test_an_entry_lies_where_the_documentation_says(root: Path) -> None:
+    edition = an_edition()
+    with a_disk_store(root) as store:
+        entry = store.open(edition)
+        fill(entry, a_content())
+
+        folder = folder_of(root, edition)
+        assert {path.name for path in folder.iterdir()} == {"content", "journal", "edition.json"}
+        assert (folder / "content").read_bytes() == a_content()
+        assert (folder / "journal").stat().st_size == 3 * 48
+        assert entry.content_path == str(folder / "content")
+
+
+def test_no_id_leads_out_of_the_folder(root: Path, tmp_path: Path) -> None:
+    outside = Edition(
+        edition_id=EditionId("../../../../../outside"),
+        task_id=TaskId("0" * 64),
+        block_bytes=BLOCK_BYTES,
+        size_bytes=0,
     )
-    assert process.stdout is not None
-    process.stdout.readline()
-    journal = folder_of(tmp_path) / "journal"
-    while not journal.exists() or journal.stat().st_size < 20 * RECORD_BYTES:
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with a_disk_store(root) as store, pytest.raises(AssertionError):
+        store.open(outside)
 
-    # As if the machine had crashed: each block that is held then was hashed again.
-    entry = opened(boot_id="boot-2").find(an_edition().edition_id)
-    same = opened(boot_id="boot-1").find(an_edition().edition_id)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert {path.name for path in root.iterdir()} == {MARKER, "lock"}
 
-    assert entry is not None
-    assert same is not None
-    assert entry.held == same.held
-    assert len(entry.held) >= 20
+
+def test_a_content_that_is_not_written_yet_takes_no_room_on_the_disk(root: Path) -> None:
+    with a_disk_store(root) as store:
+        entry = store.open(an_edition(size_bytes=1 << 30, block_bytes=1 << 20))
+
+        status = Path(entry.content_path).stat()
+
+        assert status.st_size == 1 << 30
+        assert status.st_blocks * 512 < 1 << 20
+
+
+def test_a_dropped_entry_leaves_no_file(root: Path) -> None:
+    edition = an_edition()
+    with a_disk_store(root) as store:
+        entry = store.open(edition)
+        seal(entry, a_content())
+        entry.unpin()
+
+        store.drop(entry)
+
+        assert [path for path in root.rglob("*") if path.is_file() and path.parent != root] == []
+
+
+def test_the_machine_has_a_boot_id_that_stays() -> None:
+    assert boot_id() == boot_id() != ""
+
+
+# --- files
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_only_entries_in_use_have_open_files(root: Path) -> None:
+    with a_disk_store(root) as store:
+        before = open_files()
+        entries = [store.open(an_edition(name)) for name in range(1, 6)]
+        for entry in entries:
+            seal(entry, a_content())
+        in_use = open_files()
+
+        for entry in entries:
+            entry.unpin()
+
+        assert in_use == before + 2 * len(entries)
+        assert open_files() == before
+
+
+def test_an_entry_that_nobody_pins_can_still_be_read(root: Path) -> None:
+    with a_disk_store(root) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content())
+        entry.unpin()
+
+        assert entry.read_span(Span(500, 1500)) == a_content()[500:1500]
+
+
+def test_a_sealed_content_without_write_permission_is_given_out(root: Path) -> None:
+    """An output that is a hard link may be made read-only by its owner."""
+    with a_disk_store(root) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content())
+        entry.unpin()
+        Path(entry.content_path).chmod(0o444)
+
+        assert entry.sendable(0) is not None
+        assert entry.read_span(Span(0, CONTENT_BYTES)) == a_content()
+
+
+@pytest.mark.xfail(reason="a sealed content opened again is read-only, and stays so", strict=True)
+def test_blocks_of_a_sealed_entry_that_was_closed_can_be_replaced(root: Path) -> None:
+    truth = a_content(seed=2)
+    with a_disk_store(root) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content(seed=1))
+        entry.unpin()
+
+        entry.pin()
+        entry.forget_blocks(BlockSet.full(3))
+        fill(entry, truth)
+
+        assert entry.read_span(Span(0, CONTENT_BYTES)) == truth
+        entry.unpin()
+
+
+@pytest.mark.xfail(reason="two threads share one edition.json.new", strict=False)  # a race
+def test_notes_of_many_threads_do_not_meet(root: Path) -> None:
+    with a_disk_store(root) as store, ThreadPoolExecutor(8) as threads:
+        entry = store.open(an_edition())
+
+        list(threads.map(entry.mark_validated, map(float, range(1, 200))))
+
+        assert entry.validated_wall_s in range(1, 200)
+        assert not list(folder_of(root, entry.edition).glob("*.new"))
+
+
+# --- somebody wrote into a sealed content
+
+
+def write_into(path: Path) -> None:
+    """Write other bytes of the same length, until the time stamp shows it."""
+    before = path.stat().st_mtime_ns
+    while path.stat().st_mtime_ns == before:  # a tick of the kernel's clock, at most 10 ms
+        with path.open("r+b") as file:
+            file.write(b"mine")
+
+
+@contextmanager
+def a_sealed_entry(root: Path) -> Iterator[tuple[DiskStore, DiskEntry]]:
+    with a_disk_store(root) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content())
+        entry.unpin()  # so that a drop closes its files
+        yield store, entry
+
+
+def test_a_block_that_somebody_wrote_into_is_not_sent(root: Path) -> None:
+    with a_sealed_entry(root) as (store, entry):
+        write_into(Path(entry.content_path))
+
+        assert entry.sendable(2) is None
+        assert list(store.entries()) == []
+
+
+def test_a_content_that_somebody_wrote_into_is_not_read(root: Path) -> None:
+    with a_sealed_entry(root) as (_, entry):
+        write_into(Path(entry.content_path))
+
+        with pytest.raises(StorageDamagedError, match="somebody wrote into it"):
+            entry.read_span(Span(2000, 2500))
+
+
+def test_a_content_that_somebody_wrote_into_is_not_placed(root: Path, tmp_path: Path) -> None:
+    with a_sealed_entry(root) as (_, entry):
+        write_into(Path(entry.content_path))
+
+        with pytest.raises(StorageDamagedError):
+            entry.place(str(tmp_path / "output"))
+
+        assert not (tmp_path / "output").exists()
+
+
+def test_a_content_that_somebody_wrote_into_is_not_found(root: Path) -> None:
+    with a_sealed_entry(root) as (store, entry):
+        write_into(Path(entry.content_path))
+
+        assert store.find(entry.edition.edition_id) is None
+        again = store.open(entry.edition)
+
+        assert again is not entry
+        assert again.held == BlockSet()
+
+
+def test_a_content_that_somebody_made_longer_is_not_listed(root: Path) -> None:
+    with a_sealed_entry(root) as (store, entry):
+        with Path(entry.content_path).open("ab") as file:
+            file.write(b"!")
+
+        assert list(store.editions_of(entry.edition.task_id)) == []
+
+
+def test_a_content_that_somebody_removed_is_dropped(root: Path) -> None:
+    with a_sealed_entry(root) as (store, entry):
+        Path(entry.content_path).unlink()
+
+        assert store.find(entry.edition.edition_id) is None
+
+
+def test_a_user_who_writes_into_his_output_keeps_it_and_nobody_else_gets_it(
+    root: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    with a_sealed_entry(root) as (_, entry):
+        how = entry.place(str(output))
+        write_into(output)
+
+        is_shared = entry.sendable(0) is None
+
+        assert is_shared == (how == "link")
+        assert output.read_bytes() == b"mine" + a_content()[4:]
+
+
+@pytest.mark.xfail(reason="new blocks go into the file that is the output too", strict=True)
+def test_blocks_replaced_after_placing_do_not_reach_the_output(root: Path, tmp_path: Path) -> None:
+    with a_disk_store(root) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content(seed=1))
+        entry.place(str(tmp_path / "output"))
+
+        entry.forget_blocks(BlockSet.of([0]))
+        fill(entry, a_content(seed=2))
+
+        assert (tmp_path / "output").read_bytes() == a_content(seed=1)
+
+
+# --- room
+
+
+def put_on_full_disk(entry: DiskEntry, *, which: str) -> None:
+    """Let the kernel answer each write of content or journal with ENOSPC."""
+    files = dict(zip(("content", "journal"), entry._files(), strict=True))
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        os.dup2(full.fileno(), files[which].fileno())
+
+
+@pytest.mark.parametrize("which", ["content", "journal"])
+def test_a_disk_that_fills_up_while_writing_drops_the_entry(root: Path, which: str) -> None:
+    with a_disk_store(root) as store:
+        entry = store.open(an_edition())
+        other = store.open(an_edition(2))
+        entry.write_block(a_block(a_content(), 0))
+        put_on_full_disk(entry, which=which)
+
+        with pytest.raises(StorageFullError) as caught:
+            entry.write_block(a_block(a_content(), 1))
+        entry.unpin()
+
+        assert caught.value.path == str(root)
+        assert caught.value.needed_bytes == BLOCK_BYTES
+        assert isinstance(caught.value.__cause__, OSError)
+        assert caught.value.__cause__.errno == errno.ENOSPC
+        assert list(store.entries()) == [other]
+        assert not folder_of(root, entry.edition).exists()
+
+
+def test_a_disk_that_is_full_when_an_edition_begins_leaves_nothing_half(root: Path) -> None:
+    edition = an_edition()
+    folder = folder_of(root, edition)
+    with a_disk_store(root, reserve_bytes=1 << 62) as store:
+        with pytest.raises(StorageFullError) as caught:
+            store.open(edition)
+
+        assert caught.value.free_bytes == 0
+        assert not folder.exists()
+        assert list(store.entries()) == []
+
+
+def test_the_reserve_of_the_disk_is_nobodys_room(root: Path) -> None:
+    with a_disk_store(root, reserve_bytes=1 << 62) as store:
+        assert store.free_bytes() == 0
+    with a_disk_store(root, quota_bytes=5000) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content())
+
+        assert store.free_bytes() == 5000 - CONTENT_BYTES
+
+
+@pytest.mark.xfail(reason="close() ends at the first entry that it cannot note", strict=True)
+def test_a_store_on_a_full_disk_can_be_closed_and_keeps_its_entries(root: Path) -> None:
+    edition = an_edition()
+    with a_disk_store(root) as store:
+        entry = store.open(edition)
+        seal(entry, a_content())
+        entry.unpin()
+        (folder_of(root, edition) / "edition.json.new").symlink_to("/dev/full")
+
+        try:
+            store.close()
+        finally:
+            (folder_of(root, edition) / "edition.json.new").unlink(missing_ok=True)
+
+    with a_disk_store(root) as store:
+        assert found(store, edition).is_sealed
+
+
+@pytest.mark.xfail(reason="OSError leaves the store's border", strict=True, raises=OSError)
+def test_a_cache_that_somebody_deleted_is_told_as_damaged(root: Path) -> None:
+    edition = an_edition()
+    with a_disk_store(root) as store:
+        entry = store.open(edition)
+        entry.unpin()  # files are closed
+        for path in folder_of(root, edition).iterdir():
+            path.unlink()
+        folder_of(root, edition).rmdir()
+
+        try:
+            with pytest.raises(StorageDamagedError):
+                entry.write_block(a_block(a_content(), 0))
+        finally:
+            store.drop(entry)

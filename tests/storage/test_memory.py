@@ -1,16 +1,40 @@
-"""The store in memory keeps the contract."""
+"""The store in memory keeps the contract of all stores; nothing of it is on a disk."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
-from contract.block_store import QUOTA_BYTES, BlockStoreContract
+from contract.block_room import MakeStore
+from contract.block_store import BlockStoreContract
 from damselfly.storage.memory import MemoryStore
+from damselfly.storage.store import BlockStore
+from storage.builders import HandClock, a_content, an_edition, seal
 
 
 class TestMemoryStore(BlockStoreContract):
     @pytest.fixture
-    def store(self) -> Iterator[MemoryStore]:
-        store = MemoryStore(quota_bytes=QUOTA_BYTES, now_wall_s=lambda: 0.0)
-        yield store
-        store.close()
+    def make_store(self, clock: HandClock) -> Iterator[MakeStore]:
+        with ExitStack() as stores:
+            yield lambda quota_bytes=0: stores.enter_context(
+                closing(MemoryStore(quota_bytes=quota_bytes, now_wall_s=clock))
+            )
+
+    @pytest.mark.xfail(reason="remove() closes the file under whoever sends from it", strict=True)
+    def test_a_block_that_is_being_sent_survives_its_drop(self, store: BlockStore) -> None:
+        super().test_a_block_that_is_being_sent_survives_its_drop(store)
+
+    @pytest.mark.xfail(reason="read_span() does not look whether it was dropped", strict=True)
+    def test_who_still_has_a_dropped_entry_is_told(self, store: BlockStore, tmp_path: Path) -> None:
+        super().test_who_still_has_a_dropped_entry_is_told(store, tmp_path)
+
+
+def test_a_content_in_memory_has_no_path_and_is_copied(tmp_path: Path) -> None:
+    with closing(MemoryStore(now_wall_s=HandClock())) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content())
+
+        assert entry.content_path == ""
+        assert entry.place(str(tmp_path / "output")) == "copy"
+        entry.unpin()
