@@ -1,6 +1,7 @@
 """Editions, blocks and stores with readable defaults; every content is made up from a seed."""
 
 import random
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,3 +101,14 @@ def found(store: DiskStore, edition: Edition) -> DiskEntry:
     entry = store.find(edition.edition_id)
     assert entry is not None
     return entry
+
+
+@contextmanager
+def files_no_longer_than(count: int) -> Iterator[None]:
+    """Let the kernel refuse to make a file longer, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -8,9 +8,10 @@ import pytest
 
 from contract.block_room import MakeStore
 from contract.block_store import BlockStoreContract
+from damselfly.errors import OutputError
 from damselfly.storage.memory import MemoryStore
 from damselfly.storage.store import BlockStore
-from storage.builders import HandClock, a_content, an_edition, seal
+from storage.builders import HandClock, a_content, an_edition, files_no_longer_than, seal
 
 
 class TestMemoryStore(BlockStoreContract):
@@ -38,3 +39,15 @@ def test_a_content_in_memory_has_no_path_and_is_copied(tmp_path: Path) -> None:
         assert entry.content_path == ""
         assert entry.place(str(tmp_path / "output")) == "copy"
         entry.unpin()
+
+
+@pytest.mark.xfail(reason="place() leaves half an output behind", strict=True)
+def test_half_an_output_is_removed(tmp_path: Path) -> None:
+    with closing(MemoryStore(now_wall_s=HandClock())) as store:
+        entry = store.open(an_edition())
+        seal(entry, a_content())
+
+        with files_no_longer_than(1000), pytest.raises(OutputError):
+            entry.place(str(tmp_path / "output"))
+
+        assert not (tmp_path / "output").exists()

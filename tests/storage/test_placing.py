@@ -1,17 +1,14 @@
 """Guards the hand-over of a finished file: right bytes, nobody else's file touched, no rest."""
 
 import os
-import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from damselfly.errors import OutputError
 from damselfly.storage.placing import place
-from storage.builders import a_content
+from storage.builders import a_content, files_no_longer_than
 
 CONTENT = a_content(300_000)
 
@@ -22,17 +19,6 @@ def content(tmp_path: Path) -> Path:
     path.write_bytes(CONTENT)
     path.chmod(0o600)
     return path
-
-
-@contextmanager
-def files_no_longer_than(count: int) -> Iterator[None]:
-    """Let the kernel refuse to make a file longer, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_content_is_placed_without_a_second_copy_if_possible(
