@@ -21,7 +21,6 @@ from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.errors import StorageDamagedError, StorageFullError, StorageUnusableError
 from damselfly.storage.disk import MARKER, DiskStore, boot_id
 from damselfly.storage.disk_entry import DiskEntry
-from damselfly.storage.store import BlockStore
 from storage.builders import (
     BLOCK_BYTES,
     CONTENT_BYTES,
@@ -45,14 +44,6 @@ class TestDiskStore(BlockStoreContract):
             yield lambda quota_bytes=0: stores.enter_context(
                 a_disk_store(tmp_path / "cache", quota_bytes=quota_bytes, clock=clock)
             )
-
-    @pytest.mark.xfail(reason="place() removes what it did not make", strict=True)
-    def test_what_stands_at_the_target_stays(self, store: BlockStore, tmp_path: Path) -> None:
-        super().test_what_stands_at_the_target_stays(store, tmp_path)
-
-    @pytest.mark.xfail(reason="ftruncate() to the same length is a new time stamp", strict=True)
-    def test_the_same_length_may_be_told_twice(self, store: BlockStore) -> None:
-        super().test_the_same_length_may_be_told_twice(store)
 
 
 @pytest.fixture
@@ -221,23 +212,6 @@ def test_a_sealed_content_without_write_permission_is_given_out(root: Path) -> N
         assert entry.read_span(Span(0, CONTENT_BYTES)) == a_content()
 
 
-@pytest.mark.xfail(reason="a sealed content opened again is read-only, and stays so", strict=True)
-def test_blocks_of_a_sealed_entry_that_was_closed_can_be_replaced(root: Path) -> None:
-    truth = a_content(seed=2)
-    with a_disk_store(root) as store:
-        entry = store.open(an_edition())
-        seal(entry, a_content(seed=1))
-        entry.unpin()
-
-        entry.pin()
-        entry.forget_blocks(BlockSet.full(3))
-        fill(entry, truth)
-
-        assert entry.read_span(Span(0, CONTENT_BYTES)) == truth
-        entry.unpin()
-
-
-@pytest.mark.xfail(reason="two threads share one edition.json.new", strict=False)  # a race
 def test_notes_of_many_threads_do_not_meet(root: Path) -> None:
     with a_disk_store(root) as store, ThreadPoolExecutor(8) as threads:
         entry = store.open(an_edition())
@@ -334,19 +308,6 @@ def test_a_user_who_writes_into_his_output_keeps_it_and_nobody_else_gets_it(
         assert output.read_bytes() == b"mine" + a_content()[4:]
 
 
-@pytest.mark.xfail(reason="new blocks go into the file that is the output too", strict=True)
-def test_blocks_replaced_after_placing_do_not_reach_the_output(root: Path, tmp_path: Path) -> None:
-    with a_disk_store(root) as store:
-        entry = store.open(an_edition())
-        seal(entry, a_content(seed=1))
-        entry.place(str(tmp_path / "output"))
-
-        entry.forget_blocks(BlockSet.of([0]))
-        fill(entry, a_content(seed=2))
-
-        assert (tmp_path / "output").read_bytes() == a_content(seed=1)
-
-
 # --- room
 
 
@@ -389,7 +350,6 @@ def test_a_disk_that_is_full_when_an_edition_begins_leaves_nothing_half(root: Pa
         assert list(store.entries()) == []
 
 
-@pytest.mark.xfail(reason="nobody unpins the entry, so its files stay open", strict=True)
 def test_a_length_that_the_disk_cannot_have_leaves_nothing_half(root: Path) -> None:
     edition = an_edition(size_bytes=1 << 30)
     with a_disk_store(root) as store:
@@ -425,7 +385,6 @@ def test_the_reserve_of_the_disk_is_nobodys_room(root: Path) -> None:
         assert store.free_bytes() == 5000 - CONTENT_BYTES
 
 
-@pytest.mark.xfail(reason="close() ends at the first entry that it cannot note", strict=True)
 def test_a_store_on_a_full_disk_can_be_closed_and_keeps_its_entries(root: Path) -> None:
     edition = an_edition()
     with a_disk_store(root) as store:
@@ -443,7 +402,6 @@ def test_a_store_on_a_full_disk_can_be_closed_and_keeps_its_entries(root: Path) 
         assert found(store, edition).is_sealed
 
 
-@pytest.mark.xfail(reason="OSError leaves the store's border", strict=True, raises=OSError)
 def test_a_cache_that_somebody_deleted_is_told_as_damaged(root: Path) -> None:
     edition = an_edition()
     with a_disk_store(root) as store:

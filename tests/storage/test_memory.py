@@ -10,7 +10,6 @@ from contract.block_room import MakeStore
 from contract.block_store import BlockStoreContract
 from damselfly.errors import OutputError
 from damselfly.storage.memory import MemoryStore
-from damselfly.storage.store import BlockStore
 from storage.builders import HandClock, a_content, an_edition, files_no_longer_than, seal
 
 
@@ -21,14 +20,6 @@ class TestMemoryStore(BlockStoreContract):
             yield lambda quota_bytes=0: stores.enter_context(
                 closing(MemoryStore(quota_bytes=quota_bytes, now_wall_s=clock))
             )
-
-    @pytest.mark.xfail(reason="remove() closes the file under whoever sends from it", strict=True)
-    def test_a_block_that_is_being_sent_survives_its_drop(self, store: BlockStore) -> None:
-        super().test_a_block_that_is_being_sent_survives_its_drop(store)
-
-    @pytest.mark.xfail(reason="read_span() does not look whether it was dropped", strict=True)
-    def test_who_still_has_a_dropped_entry_is_told(self, store: BlockStore, tmp_path: Path) -> None:
-        super().test_who_still_has_a_dropped_entry_is_told(store, tmp_path)
 
 
 def test_a_content_in_memory_has_no_path_and_is_copied(tmp_path: Path) -> None:
@@ -41,7 +32,6 @@ def test_a_content_in_memory_has_no_path_and_is_copied(tmp_path: Path) -> None:
         entry.unpin()
 
 
-@pytest.mark.xfail(reason="place() leaves half an output behind", strict=True)
 def test_half_an_output_is_removed(tmp_path: Path) -> None:
     with closing(MemoryStore(now_wall_s=HandClock())) as store:
         entry = store.open(an_edition())

@@ -117,7 +117,6 @@ def test_half_a_copy_is_removed(content: Path, tmp_path: Path) -> None:
     assert content.read_bytes() == CONTENT
 
 
-@pytest.mark.xfail(reason="place() removes what it did not make", strict=True)
 def test_what_stands_at_the_target_stays(content: Path, tmp_path: Path) -> None:
     (tmp_path / "output").write_bytes(b"somebody's work")
 

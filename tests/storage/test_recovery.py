@@ -239,7 +239,6 @@ def test_after_a_crash_only_blocks_with_their_digest_are_held(root: Path, boot_i
         entry.close_files()
 
 
-@pytest.mark.xfail(reason="the journal keeps the record of the lost block", strict=True)
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_block_lost_in_a_crash_stays_lost(root: Path, *, is_killed: bool) -> None:
     """The second process after the crash believes the journal again: it must be right by then."""

@@ -146,7 +146,6 @@ async def test_user_and_password_of_the_url_become_a_header(
     assert data == DATA
 
 
-@pytest.mark.xfail(reason="both are sent", strict=True)
 async def test_a_header_of_the_user_outweighs_user_and_password_of_the_url(
     fake: FakeSource, http: HttpSource
 ) -> None:

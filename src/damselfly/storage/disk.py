@@ -60,6 +60,10 @@ class _Room:
             raise StorageFullError(
                 path=str(self._store.root), needed_bytes=self._wanted_bytes, free_bytes=free
             ) from exc
+        if isinstance(exc, OSError):
+            raise StorageDamagedError(
+                path=self._entry.content_path, what=exc.strerror or str(exc)
+            ) from exc
 
 
 class DiskStore:
@@ -173,8 +177,11 @@ class DiskStore:
         self.make_room(entry, wanted)
         try:
             entry.create()
-        except OSError as exc:
+        except (OSError, StorageDamagedError) as exc:
             entry.remove()
+            entry.unpin()  # nobody else will, and its files may be open
+            if isinstance(exc, StorageDamagedError):
+                raise StorageUnusableError(path=str(self.root), reason=exc.what) from exc
             if exc.errno in _FULL:
                 raise StorageFullError(
                     path=str(self.root), needed_bytes=wanted, free_bytes=self.free_bytes()

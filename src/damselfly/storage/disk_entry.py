@@ -1,14 +1,17 @@
 """One edition on disk: its content, its journal, what it is."""
 
+import contextlib
 import os
 import shutil
+import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import blake3
 
-from damselfly.core.blocks import BlockSet, Span
+from damselfly.core.blocks import Span
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition
 from damselfly.errors import StorageDamagedError
@@ -48,6 +51,7 @@ class DiskEntry(Entry):
         self._content: BinaryIO | None = None
         self._journal: BinaryIO | None = None
         self._sealed_stamp: tuple[int, int] | None = None
+        self._writing_file = threading.Lock()  # edition.json, by one thread at a time
 
     @property
     def content_path(self) -> str:
@@ -73,10 +77,13 @@ class DiskEntry(Entry):
     def close_files(self) -> None:
         """Close the files; they are opened again when needed."""
         with self._lock:
-            for file in (self._content, self._journal):
-                if file is not None:
-                    file.close()
-            self._content = self._journal = None
+            self._close_files()
+
+    def _close_files(self) -> None:
+        for file in (self._content, self._journal):
+            if file is not None:
+                file.close()
+        self._content = self._journal = None
 
     def create(self) -> None:
         """Make the folder and files of a new entry."""
@@ -107,6 +114,14 @@ class DiskEntry(Entry):
             for record in records:
                 if is_same_boot or self._is_right(record):
                     self._note(record)
+        if not is_same_boot:  # from now on the journal is believed in this run of the machine
+            self._keep_records()
+
+    def _keep_records(self) -> None:
+        """Write the journal anew, with the blocks that are held."""
+        temporary = self._folder / "journal.new"
+        temporary.write_bytes(b"".join(record.encode() for record in self._records.values()))
+        temporary.replace(self._folder / "journal")
 
     def _load_sealed(self, known: EditionFile, records: list[Record]) -> None:
         with self._lock:
@@ -125,8 +140,13 @@ class DiskEntry(Entry):
         return blake3.blake3(body).digest() == record.digest
 
     def _write_edition_file(self) -> None:
+        with self._store.room_for(self, 0), self._writing_file:
+            self._check_alive()
+            write_edition_file(self._folder, self._edition_file())
+
+    def _edition_file(self) -> EditionFile:
         mtime_ns, content_bytes = self._sealed_stamp or (0, 0)
-        known = EditionFile.of(
+        return EditionFile.of(
             self.edition,
             boot_id=self._store.boot_id,
             is_sealed=self.is_sealed,
@@ -135,8 +155,6 @@ class DiskEntry(Entry):
             content_mtime_ns=mtime_ns,
             content_bytes=content_bytes,
         )
-        with self._store.room_for(self, 0):
-            write_edition_file(self._folder, known)
 
     # --- blocks
 
@@ -145,7 +163,7 @@ class DiskEntry(Entry):
         if block.block_index in self._records:
             return
         record = Record(block.block_index, len(block.body), block.digest, block.body_crc32c)
-        with self._store.room_for(self, len(block.body)):
+        with self._store.room_for(self, len(block.body)), self._pinned():
             with self._lock:
                 self._check_alive()
                 content, journal = self._files()
@@ -155,6 +173,15 @@ class DiskEntry(Entry):
                 if block.block_index not in self._records:
                     journal.write(record.encode())
                     self._note(record)
+
+    @contextlib.contextmanager
+    def _pinned(self) -> Iterator[None]:
+        """Keep the files open, although the task that has the pin may be cancelled meanwhile."""
+        self.pin()
+        try:
+            yield
+        finally:
+            self.unpin()
 
     @staticmethod
     def _pwrite(content: BinaryIO, body: bytes | bytearray | memoryview, offset: int) -> None:
@@ -169,6 +196,8 @@ class DiskEntry(Entry):
 
     def set_size(self, size_bytes: int) -> None:
         """Record the length of a source that did not tell it at first."""
+        if self.edition.size_bytes == size_bytes:
+            return  # even the same length would change the time stamp
         self.edition = self.edition.sized(size_bytes)
         with self._lock:
             self._check_alive()
@@ -197,17 +226,6 @@ class DiskEntry(Entry):
             self.is_sealed = True
         self._write_edition_file()
 
-    def forget_blocks(self, blocks: BlockSet) -> None:
-        """Drop blocks that turned out to be wrong."""
-        with self._lock:
-            for block_index in blocks:
-                self._unnote(block_index)
-            _, journal = self._files()
-            journal.truncate(0)
-            journal.write(b"".join(record.encode() for record in self._records.values()))
-            self.is_sealed, self._sealed_stamp = False, None
-        self._write_edition_file()
-
     def check_unchanged(self) -> None:
         """Look whether somebody wrote into a sealed content.
 
@@ -226,10 +244,11 @@ class DiskEntry(Entry):
     def read_span(self, span: Span) -> bytes:
         """Return bytes of held blocks."""
         self.check_unchanged()
-        with self._lock:
-            self._check_alive()
-            content, _ = self._files()
-        data = os.pread(content.fileno(), len(span), span.start_byte)
+        with self._pinned():
+            with self._lock:
+                self._check_alive()
+                content, _ = self._files()
+            data = os.pread(content.fileno(), len(span), span.start_byte)
         if len(data) != len(span):
             raise StorageDamagedError(path=self.content_path, what="it is shorter than it was")
         return data
@@ -272,5 +291,6 @@ class DiskEntry(Entry):
         shutil.rmtree(grave, ignore_errors=True)
 
     def save_use(self) -> None:
-        """Write down when it was last used."""
-        self._write_edition_file()
+        """Write down when it was last used, if the disk lets us: it matters little."""
+        with contextlib.suppress(OSError), self._writing_file:
+            write_edition_file(self._folder, self._edition_file())

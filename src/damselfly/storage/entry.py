@@ -56,12 +56,11 @@ class Entry:
         with self._lock:
             assert self._pins > 0
             self._pins -= 1
-            is_idle = not self._pins
-        if is_idle:
-            self.close_files()
+            if not self._pins:  # under the lock, or a new pin's files would be closed
+                self._close_files()
 
-    def close_files(self) -> None:
-        """Give back what only an entry in use needs; nobody uses it now."""
+    def _close_files(self) -> None:
+        """Give back what only an entry in use needs; the caller has the lock."""
 
     def _note(self, record: Record) -> None:
         """Count a block as held; the caller has the lock."""
@@ -69,9 +68,3 @@ class Entry:
             self.stored_bytes += record.plain_bytes
         self._records[record.block_index] = record
         self._held.add(record.block_index)
-
-    def _unnote(self, block_index: int) -> None:
-        record = self._records.pop(block_index, None)
-        if record is not None:
-            self.stored_bytes -= record.plain_bytes
-        self._held.discard(block_index)

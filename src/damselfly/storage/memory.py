@@ -1,5 +1,6 @@
 """The store in memory: the twin of the one on disk, for tests and for what shall not stay."""
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -52,6 +53,8 @@ class MemoryEntry(Entry):
 
     def mark_validated(self, wall_s: float) -> None:
         """Record that the source confirmed this edition."""
+        if self.is_dropped:
+            raise StorageDamagedError(path="memory", what="it was dropped meanwhile")
         self.validated_wall_s = wall_s
 
     def seal(self, digest: Digest | None) -> None:
@@ -60,15 +63,10 @@ class MemoryEntry(Entry):
         self.edition = self.edition.with_digest(digest)
         self.is_sealed = True
 
-    def forget_blocks(self, blocks: BlockSet) -> None:
-        """Drop blocks that turned out to be wrong."""
-        with self._lock:
-            for block_index in blocks:
-                self._unnote(block_index)
-            self.is_sealed = False
-
     def read_span(self, span: Span) -> bytes:
         """Return bytes of held blocks."""
+        if self.is_dropped:
+            raise StorageDamagedError(path="memory", what="it was dropped meanwhile")
         data = os.pread(self._file.fileno(), len(span), span.start_byte)
         if len(data) != len(span):
             raise StorageDamagedError(path="memory", what="bytes that are not held")
@@ -95,7 +93,14 @@ class MemoryEntry(Entry):
                 file.writelines(
                     self.read_span(layout.span(index)) for index in range(layout.block_count)
                 )
+        except FileExistsError as exc:  # not ours to remove
+            raise OutputError(path=path, reason="there is something already") from exc
+        except StorageDamagedError:
+            os.unlink(path)
+            raise
         except OSError as exc:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
             raise OutputError(path=path, reason=exc.strerror or str(exc)) from exc
         return "copy"
 
@@ -106,6 +111,16 @@ class MemoryEntry(Entry):
             self._held = BlockSet()
             self._records.clear()
             self.stored_bytes = 0
+            if not self._pins:  # else somebody may be sending from it; unpin() closes it
+                self._file.close()
+
+    def close_files(self) -> None:
+        """Close the file of a dropped entry, whoever has it pinned."""
+        with self._lock:
+            self._close_files()
+
+    def _close_files(self) -> None:
+        if self.is_dropped:
             self._file.close()
 
 
@@ -133,8 +148,8 @@ class MemoryStore:
                         path="memory", needed_bytes=wanted, free_bytes=self._quota_bytes
                     )
                 entry = MemoryEntry(self, edition)
-                entry.pin()
                 self.make_room(entry, wanted)
+                entry.pin()  # only now: one that finds no room is dropped, and closed
                 self._entries[edition.edition_id] = entry
                 return entry
             entry.pin()
@@ -176,6 +191,7 @@ class MemoryStore:
         """Give all memory back."""
         for entry in self.entries():
             self.drop(entry)
+            entry.close_files()
 
     def make_room(self, entry: MemoryEntry, wanted_bytes: int) -> None:
         """Evict idle entries until so many bytes fit.

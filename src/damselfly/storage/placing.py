@@ -28,6 +28,8 @@ def place(content_path: str, target: str) -> str:
         if _link(content_path, target):
             return "link"
         _copy(content_path, target)
+    except FileExistsError as exc:  # not ours to remove
+        raise OutputError(path=target, reason="there is something already") from exc
     except OSError as exc:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(target)

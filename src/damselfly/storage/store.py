@@ -82,9 +82,6 @@ class StoredEdition(Protocol):
     def seal(self, digest: Digest | None) -> None:
         """Record that all is held and checked; `digest` is that of the whole, if known."""
 
-    def forget_blocks(self, blocks: BlockSet) -> None:
-        """Drop blocks that turned out to be wrong."""
-
     def read_span(self, span: Span) -> bytes:
         """Return bytes of held blocks.
 

@@ -10,7 +10,7 @@ it is no longer needed. Closing the connection before the end gives the download
 import msgspec
 
 from damselfly.core.digest import Digest
-from damselfly.core.task import TaskSpec, parse_header
+from damselfly.core.task import TaskSpec, display_url, parse_header
 from damselfly.errors import RemoteProtocolError
 
 
@@ -53,7 +53,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
 
     def __repr__(self) -> str:
         # Headers and queries are secrets; a repr ends up in logs.
-        return f"DownloadRequest({self.spec().display_url})"
+        return f"DownloadRequest({display_url(self.url)})"
 
 
 class ProviderBytes(msgspec.Struct, kw_only=True):
@@ -164,7 +164,7 @@ def decode_request(data: bytes) -> DownloadRequest:
     """
     try:
         return _request_decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         msg = f"no download request: {exc}"
         raise RemoteProtocolError(msg) from exc
 
@@ -177,6 +177,6 @@ def decode_report(line: bytes) -> DownloadReport:
     """
     try:
         return _report_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         msg = f"no download report: {exc}"
         raise RemoteProtocolError(msg) from exc

@@ -207,6 +207,8 @@ class HttpSource:
         self, method: str, spec: TaskSpec, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
         url, credentials = _split_userinfo(spec.url)
+        if any(name.lower() == "authorization" for name, _ in spec.headers):
+            credentials = ()  # the user's own header wins
         try:
             return await self._session().request(
                 method,
@@ -292,10 +294,10 @@ def _length(response: aiohttp.ClientResponse) -> int | None:
 
 
 def _validators(response: aiohttp.ClientResponse) -> Validators:
-    return Validators(
-        etag=response.headers.get("ETag", ""),
-        last_modified=response.headers.get("Last-Modified", ""),
-    )
+    told = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
+    # One that is no text names nothing: it could not be sent back.
+    etag, last_modified = (value if value.isprintable() else "" for value in told)
+    return Validators(etag=etag, last_modified=last_modified)
 
 
 def _accepts_ranges(response: aiohttp.ClientResponse) -> bool:
