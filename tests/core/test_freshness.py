@@ -7,7 +7,6 @@ from damselfly.core.caching.freshness import (
     SourceWord,
     StalePolicy,
     Verdict,
-    best_of,
     judge_after,
     judge_before,
 )
@@ -93,11 +92,3 @@ def test_date_alone_names_a_version() -> None:
     verdict = judge_after(cached(validators=dated), word, policy=StalePolicy.NEVER)
 
     assert verdict is Verdict.HIT
-
-
-def test_best_entry_is_whole_then_young() -> None:
-    part, old, young = cached(at=9.0, is_whole=False), cached(at=1.0), cached(at=2.0)
-
-    assert best_of([]) is None
-    assert best_of([part, young, old]) is young
-    assert best_of([part]) is part

@@ -183,11 +183,11 @@ async def test_credentials_are_not_forwarded_to_another_host(
     async with FakeSource() as other:
         other.add("/g", DATA)
         fake.add("/f", b"", redirect_to=other.url("/g"))
-        headers = (("Authorization", f"Bearer {SECRET}"), ("Cookie", SECRET))
+        headers = (("Authorization", f"Bearer {SECRET}"), ("Private-Token", SECRET))
 
         await read_all(http, TaskSpec(url=fake.url("/f"), headers=headers))
 
-        assert fake.headers_seen[0]["Authorization"] == f"Bearer {SECRET}"
+        assert str(fake.headers_seen).count(SECRET) == len(headers)
         assert SECRET not in str(other.headers_seen)
 
 

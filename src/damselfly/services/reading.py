@@ -6,6 +6,7 @@ passed over, so a source that can only give the whole again still resumes a down
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import blake3
@@ -39,6 +40,15 @@ def store_block(
     return digest
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A block that was read: its buffer is filled up to `body_bytes`."""
+
+    block_index: int
+    buffer: bytearray
+    body_bytes: int
+
+
 class BlockReader:
     """Reads one answer of a source into an entry of the store.
 
@@ -64,10 +74,12 @@ class BlockReader:
         self._on_bytes = on_bytes
         self._block_bytes = entry.edition.block_bytes
         self.position = 0
-        self._buffer = bytearray()
-        self._ready: asyncio.Queue[tuple[int, bytearray] | None] = asyncio.Queue(
-            BLOCKS_AHEAD_MAX - 1
-        )
+        # Filled up to `_filled`; stored ones are filled again, for fresh memory costs more
+        # than the bytes that are copied into it.
+        self._buffer = bytearray(self._block_bytes)
+        self._filled = 0
+        self._spare: list[bytearray] = []
+        self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(BLOCKS_AHEAD_MAX - 1)
 
     async def read(self, reading: SourceReading) -> None:
         """Read the answer to its end.
@@ -101,37 +113,39 @@ class BlockReader:
         async for chunk in reading.chunks():
             await self._throttle.take(len(chunk))
             self._on_bytes(len(chunk))
-            self._buffer += chunk
-            while len(self._buffer) >= self._block_bytes:
-                if len(self._buffer) == self._block_bytes:
-                    body, self._buffer = self._buffer, bytearray()
-                else:
-                    body = self._buffer[: self._block_bytes]
-                    self._buffer = self._buffer[self._block_bytes :]
-                await self._hand_over(body)
+            rest = memoryview(chunk)
+            while rest:
+                taken = min(len(rest), self._block_bytes - self._filled)
+                self._buffer[self._filled : self._filled + taken] = rest[:taken]
+                self._filled += taken
+                rest = rest[taken:]
+                if self._filled == self._block_bytes:
+                    await self._hand_over()
         if size is None:  # before the last block is stored, which may be a short one
-            self._entry.set_size(self.position + len(self._buffer))
-        if self._buffer:
-            await self._hand_over(self._buffer)
-            self._buffer = bytearray()
+            self._entry.set_size(self.position + self._filled)
+        if self._filled:
+            await self._hand_over()
         if size is not None and reading.answer.stop_byte is None and self.position != size:
             reason = f"{self.position} bytes instead of {size}"
             raise SourceBrokenError(url=self._url, reason=reason)
 
-    async def _hand_over(self, body: bytearray) -> None:
+    async def _hand_over(self) -> None:
         size = self._entry.edition.size_bytes
-        if size is not None and self.position + len(body) > size:
+        if size is not None and self.position + self._filled > size:
             reason = f"more than the {size} bytes that it promised"
             raise SourceBrokenError(url=self._url, reason=reason)
         block_index = self.position // self._block_bytes
-        self.position += len(body)
-        await self._ready.put((block_index, body))
+        self.position += self._filled
+        await self._ready.put(_Ready(block_index, self._buffer, self._filled))
+        self._buffer = self._spare.pop() if self._spare else bytearray(self._block_bytes)
+        self._filled = 0
 
     async def _store_all(self) -> None:
         while (ready := await self._ready.get()) is not None:
-            await self._store(*ready)
+            await self._store(ready.block_index, memoryview(ready.buffer)[: ready.body_bytes])
+            self._spare.append(ready.buffer)
 
-    async def _store(self, block_index: int, body: bytearray) -> None:
+    async def _store(self, block_index: int, body: memoryview) -> None:
         known = self._entry.digest_of(block_index)
         expected = known or self._expected(block_index)
         if known is not None:
@@ -139,9 +153,7 @@ class BlockReader:
             if digest != known:
                 self._raise_changed(block_index)
             return
-        stored = await asyncio.to_thread(
-            store_block, self._entry, block_index, memoryview(body), expected
-        )
+        stored = await asyncio.to_thread(store_block, self._entry, block_index, body, expected)
         if stored is None:
             self._raise_changed(block_index)
         else:

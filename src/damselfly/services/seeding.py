@@ -28,6 +28,7 @@ from damselfly.core.task import Edition, Headers, SourceFacts, TaskId, TaskSpec,
 from damselfly.errors import (
     DigestMismatchError,
     SourceChangedError,
+    SourceError,
     SourceRefusedError,
     SourceUnreachableError,
 )
@@ -128,13 +129,13 @@ class Seeding:
         verdict = judge_before(cached, now_wall_s=self._now_wall_s(), window_s=window_s)
         if verdict is not Verdict.VALIDATE:
             return entry, verdict
-        error: SourceUnreachableError | None = None
+        error: SourceError | None = None
         word = SourceWord(status=None)
         try:
             self._metrics.source_requests.labels("validate").inc()
             answer = await self._source.validate(spec, entry.edition.validators)
             word = SourceWord(status=answer.status, validators=answer.validators)
-        except SourceUnreachableError as exc:
+        except SourceError as exc:
             error = exc
         verdict = judge_after(cached, word, policy=self._options.serve_stale)
         if verdict is Verdict.FAIL:

@@ -81,4 +81,5 @@ class Source(Protocol):
 
         Raises:
             SourceUnreachableError: No answer.
+            SourceBrokenError: An answer that is no HTTP, or too many redirects.
         """

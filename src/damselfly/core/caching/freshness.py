@@ -18,7 +18,6 @@ an edition          anything else               the same if the policy is `alway
 ==================  ==========================  =========================================
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,11 +69,6 @@ class SourceWord:
 
     status: int | None
     validators: Validators = Validators()
-
-
-def best_of(entries: Sequence[Cached]) -> Cached | None:
-    """Return the entry that the source is asked about: whole ones first, then the youngest."""
-    return max(entries, key=lambda entry: (entry.is_whole, entry.validated_wall_s), default=None)
 
 
 def judge_before(cached: Cached | None, *, now_wall_s: float, window_s: float) -> Verdict:

@@ -101,15 +101,14 @@ class HttpReading:
             try:
                 async with asyncio.timeout(self._stall_s):
                     part = await content.readany()
-            except TimeoutError as exc:
-                reason = f"it sent nothing for {self._stall_s:g} s"
-                raise SourceUnreachableError(url=self._url, reason=reason) from exc
-            except (aiohttp.ClientError, OSError) as exc:
+            except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
                 if parts:
                     yield b"".join(parts)
-                raise SourceUnreachableError(
-                    url=self._url, reason=f"it closed midway ({_words(exc)})"
-                ) from exc
+                if isinstance(exc, TimeoutError):
+                    reason = f"it sent nothing for {self._stall_s:g} s"
+                else:
+                    reason = f"it closed midway ({_words(exc)})"
+                raise SourceUnreachableError(url=self._url, reason=reason) from exc
             parts.append(part)
             count += len(part)
             if count >= CHUNK_BYTES_MIN or (not part and count):
@@ -220,6 +219,7 @@ class HttpSource:
                     ("Accept-Encoding", "identity"),
                 ],
                 max_redirects=REDIRECTS_MAX,
+                middlewares=(_keep_secrets_home(spec.headers),),
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
             self._raise_unreachable(spec, exc)
@@ -273,6 +273,27 @@ class HttpSource:
             validators=_validators(response),
             accepts_ranges=True,
         )
+
+
+def _keep_secrets_home(secrets: Headers) -> aiohttp.ClientMiddlewareType:
+    """Return what drops the user's headers when a redirect leads to another host.
+
+    aiohttp does so with Authorization and Cookie; tokens have many names.
+    """
+    first: URL | None = None
+
+    async def forward(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        nonlocal first
+        first = first or request.url
+        is_https_now = first.host == request.url.host and request.url.scheme == "https"
+        if request.url.origin() != first.origin() and not is_https_now:
+            for name, _ in secrets:
+                request.headers.popall(name, None)
+        return await handler(request)
+
+    return forward
 
 
 def _split_userinfo(url: str) -> tuple[str, Headers]:
