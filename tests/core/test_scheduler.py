@@ -65,7 +65,9 @@ def tell(scheduler: Scheduler, event: Event, *, now_s: float = 0.0) -> list[Inst
 
 
 def join(name: str, held_count: int = 0) -> PeerJoined:
-    return PeerJoined(host_id=HostId(name), task_id=TASK, held_count=held_count)
+    return PeerJoined(
+        host_id=HostId(name), task_id=TASK, edition_id=LLAMA.edition_id, held_count=held_count
+    )
 
 
 def progress(name: str, **flags: bool) -> PeerProgressed:
@@ -314,7 +316,13 @@ events = st.one_of(
         st.sampled_from([(), (LLAMA.edition_id,)]),
     ),
     st.builds(HostLost, host_id=names),
-    st.builds(PeerJoined, host_id=names, task_id=st.just(TASK), held_count=st.integers(0, 10)),
+    st.builds(
+        PeerJoined,
+        host_id=names,
+        task_id=st.just(TASK),
+        edition_id=st.sampled_from([None, LLAMA.edition_id, OTHER.edition_id]),
+        held_count=st.integers(0, 10),
+    ),
     st.builds(EditionOpened, edition=editions, is_stale=st.booleans()),
     st.builds(SeedEnded, task_id=st.just(TASK)),
     st.builds(SeedFailed, task_id=st.just(TASK), error=st.just("E"), message=st.just("m")),
@@ -349,3 +357,52 @@ def test_invariants_hold_whatever_the_order_of_events(story: list[Event]) -> Non
 
         told = [e for e in instructions if isinstance(e, OfferParents)]
         assert all(offer.host_id not in parents_in([offer]) for offer in told)
+
+
+def test_who_has_become_whole_is_offered_to_those_who_come_later() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, SeedEnded(task_id=TASK))
+    tell(scheduler, progress("ann", is_whole=True))
+    swarms_between = dict(scheduler.swarms)
+
+    tell(scheduler, join("bob"))
+    offered = parents_in(tell(scheduler, EditionOpened(edition=LLAMA)))
+
+    assert swarms_between == {}
+    assert offered == {"ann"}
+
+
+def test_who_no_longer_has_what_it_had_is_not_offered_again() -> None:
+    scheduler = a_scheduler("bob", "cid")
+    tell(scheduler, HostConnected(host=a_host("ann"), holdings=(LLAMA.edition_id,)))
+    tell(scheduler, join("bob"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, complain("bob", "ann", reason="missing"))
+
+    offered = parents_in(tell(scheduler, join("cid")))
+
+    assert offered == {"bob"}
+
+
+def test_host_that_begins_anew_is_no_longer_believed_to_be_whole() -> None:
+    scheduler = a_scheduler("bob")
+    tell(scheduler, HostConnected(host=a_host("ann"), holdings=(LLAMA.edition_id,)))
+    tell(scheduler, join("ann", held_count=1))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, PeerLeft(host_id=HostId("ann"), task_id=TASK))
+
+    offered = parents_in(tell(scheduler, join("bob")))
+
+    assert offered == set()
+
+
+def test_blocks_of_another_edition_do_not_count() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("bob"))
+    tell(scheduler, join("ann", held_count=10))  # all blocks of LLAMA
+
+    offered = parents_in(tell(scheduler, EditionOpened(edition=OTHER)))
+
+    assert offered == {"bob"}

@@ -56,7 +56,7 @@ DOWNLOAD: dict[str, Callable[..., dl.Event]] = {
         host_id=HostId(name), held=blocks(held), load=int(load)
     ),
     "hold": lambda name, which: dl.ParentHeld(host_id=HostId(name), blocks=blocks(which)),
-    "unlink": lambda name: dl.ParentLost(host_id=HostId(name)),
+    "unlink": lambda name, how="ended": dl.ParentLost(host_id=HostId(name), loss=dl.Loss(how)),
     "ban": lambda name: dl.ParentBanned(host_id=HostId(name)),
     "grant": lambda index: dl.BlockGranted(block_index=int(index)),
     "store": lambda index, name="": dl.BlockStored(

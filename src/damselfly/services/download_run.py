@@ -120,8 +120,8 @@ class DownloadRun:
                 await asyncio.wait([self.outcome])
                 self._stop_tasks()
         except asyncio.CancelledError:
-            self._leave()
             if not self.outcome.done():
+                self._leave()
                 self.outcome.cancel()
             raise
         except BaseExceptionGroup as group:  # the supervisor of this download
@@ -147,8 +147,10 @@ class DownloadRun:
     def _stop_tasks(self) -> None:
         for task in [*self._fetches.values(), *getattr(self, "_background", [])]:
             task.cancel()
-        if self.outcome.done() and not self.outcome.cancelled() and self.outcome.exception():
+        if self.outcome.cancelled() or self.outcome.exception():
             self._leave()
+        else:  # those who miss something keep their link, and get it from here
+            self._peers.close(self.mind.whole_parents())
 
     def _leave(self) -> None:
         if self._parts.session is not None:

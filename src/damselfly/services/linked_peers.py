@@ -56,6 +56,12 @@ class LinkedPeers:
         link = self._links.get(host_id)
         return link.address if link and link.address else self._offered.get(host_id, "")
 
+    def close(self, host_ids: Iterable[HostId]) -> None:
+        """Close the links with these peers."""
+        for host_id in host_ids:
+            if (link := self._links.get(host_id)) is not None:
+                link.conversation.close()
+
     def decline(self, block_index: int) -> None:
         """Tell the SuperNode that a granted block is not needed."""
         if (link := self._links.get(SUPERNODE)) is not None:
@@ -83,7 +89,7 @@ class LinkedPeers:
             case _:
                 pass  # we grant nothing, so nothing is declined
 
-    def on_link_lost(self, host_id: HostId) -> None:
+    def on_link_lost(self, host_id: HostId, loss: core.Loss) -> None:
         """A link ended, or could not be opened."""
         self._links.pop(host_id, None)
-        self._handle(core.ParentLost(host_id=host_id))
+        self._handle(core.ParentLost(host_id=host_id, loss=loss))

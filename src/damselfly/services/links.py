@@ -15,6 +15,7 @@ from aiohttp import web
 
 from damselfly.clock import now_s
 from damselfly.core.blocks import BlockSet
+from damselfly.core.downloading.events import Loss
 from damselfly.core.peer import SUPERNODE, HostId, is_host_id
 from damselfly.core.task import EditionId, is_edition_id
 from damselfly.errors import RemoteProtocolError
@@ -71,7 +72,7 @@ class LinkListener(Protocol):
     def on_link_message(self, link: Link, message: Held | Granted | Declined) -> None:
         """The other side told something."""
 
-    def on_link_lost(self, host_id: HostId) -> None:
+    def on_link_lost(self, host_id: HostId, loss: Loss) -> None:
         """A link ended, or could not be opened."""
 
 
@@ -164,8 +165,8 @@ class Links:
     async def _open(self, edition_id: EditionId, host_id: HostId, address: str) -> None:
         try:
             socket = await self._connect(edition_id, address)
-            if socket is None:
-                self._lost(edition_id, host_id)
+            if isinstance(socket, Loss):
+                self._lost(edition_id, host_id, socket)
                 return
             await self._run(socket, edition_id, address, is_ours=True)
         except Exception:  # a supervisor: a bug in one link shall not end the others
@@ -173,19 +174,20 @@ class Links:
         finally:
             self._opening.discard((edition_id, host_id))
 
-    async def _connect(self, edition_id: EditionId, address: str) -> Socket | None:
+    async def _connect(self, edition_id: EditionId, address: str) -> Socket | Loss:
         url = f"http://{address}/v1/editions/{edition_id}/link"
         for pause_s in (*RETRY_PAUSES_S, None):
             try:
                 async with asyncio.timeout(HELLO_TIMEOUT_S):
                     return await client_socket(self._client, url)
             except aiohttp.WSServerHandshakeError as exc:
-                if exc.status != web.HTTPNotFound.status_code or pause_s is None:
-                    return None
+                if exc.status != web.HTTPNotFound.status_code:
+                    return Loss.UNREACHABLE
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-                return None
-            await asyncio.sleep(pause_s)
-        return None
+                return Loss.UNREACHABLE
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
+        return Loss.MISSING
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer `GET /v1/editions/{edition_id}/link`."""
@@ -282,10 +284,10 @@ class Links:
         if link is None or self._links[edition_id].get(link.host_id) is not link:
             return
         del self._links[edition_id][link.host_id]
-        self._lost(edition_id, link.host_id)
+        self._lost(edition_id, link.host_id, Loss.ENDED)
 
-    def _lost(self, edition_id: EditionId, host_id: HostId) -> None:
+    def _lost(self, edition_id: EditionId, host_id: HostId, loss: Loss) -> None:
         if not self._links[edition_id]:
             del self._links[edition_id]
         if (listener := self._listeners.get(edition_id)) is not None:
-            listener.on_link_lost(host_id)
+            listener.on_link_lost(host_id, loss)

@@ -5,6 +5,7 @@ from typing import Final
 
 from damselfly.clock import now_s
 from damselfly.core.blocks import BlockSet
+from damselfly.core.downloading.events import Loss
 from damselfly.core.peer import HostId
 from damselfly.core.scheduling.seeding import Grant, SeedPlan
 from damselfly.services.links import Link
@@ -46,7 +47,7 @@ class SeedGrants:
             case Granted():
                 pass  # only we grant; links.py refuses it
 
-    def on_link_lost(self, host_id: HostId) -> None:
+    def on_link_lost(self, host_id: HostId, loss: Loss) -> None:  # noqa: ARG002
         """A child is gone."""
         self._links.pop(host_id, None)
         self._since_s = {g: since for g, since in self._since_s.items() if g.host_id != host_id}

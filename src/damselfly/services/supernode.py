@@ -2,14 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 import aiohttp
-from aiohttp import web
 
-from damselfly.clock import now_s, wall_s
+from damselfly.clock import now_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.digest import Digest
 from damselfly.core.peer import SUPERNODE, Host, HostId
@@ -45,20 +43,16 @@ from damselfly.errors import (
     UsageError,
 )
 from damselfly.services.block_feed import BlockFeed
-from damselfly.services.host_sessions import HostSessions, Session
+from damselfly.services.host_sessions import Session
 from damselfly.services.links import Links
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.seed_grants import SeedGrants
 from damselfly.services.seeding import Seeding
-from damselfly.services.stores import open_store
 from damselfly.services.supernode_views import Views
 from damselfly.services.uploads import Uploads
-from damselfly.services.web_server import client_session, serving
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
-from damselfly.transport.admin import add_admin_routes
-from damselfly.transport.sources.http import HttpSource
 from damselfly.transport.throttle import Throttle
 from damselfly.wire import session_messages as wire
 
@@ -243,7 +237,14 @@ class SuperNode:
         if spec.task_id != task_id:
             raise RemoteProtocolError("a join with a task id that does not follow from its fields")
         self._specs[task_id, host_id] = spec
-        self._handle(PeerJoined(host_id=host_id, task_id=task_id, held_count=message.held_count))
+        self._handle(
+            PeerJoined(
+                host_id=host_id,
+                task_id=task_id,
+                edition_id=EditionId(message.edition_id),
+                held_count=message.held_count,
+            )
+        )
         self._metrics.tasks.set(len(self._feeds))
 
     # --- instructions
@@ -412,8 +413,7 @@ class SuperNode:
             await asyncio.sleep(TICK_S)
             for edition_id, feeding in list(self._feeds.items()):
                 feeding.grants.expire()
-                is_wanted = edition_id in self._scheduler.swarms or self.links.of(edition_id)
-                if not is_wanted and feeding.entry.is_sealed:
+                if edition_id not in self._scheduler.swarms and feeding.entry.is_sealed:
                     self._end_feed(edition_id)
             self._metrics.tasks.set(len(self._feeds))
             self._metrics.cache_bytes.set(self._store.used_bytes())
@@ -428,71 +428,3 @@ class SuperNode:
     def views(self) -> Views:
         """Return what operators may see."""
         return Views(self._store, self._scheduler)
-
-
-async def run_supernode(
-    options: SuperNodeOptions, *, on_ready: Callable[[str], None], stop: asyncio.Event
-) -> None:
-    """Run a SuperNode until `stop` is set.
-
-    Args:
-        options: Its settings.
-        on_ready: Called with the `host:port` on which it listens.
-        stop: Ends it, gracefully.
-
-    Raises:
-        AddressInUseError: Somebody else listens there.
-        StorageUnusableError: The data folder is not ours, or in use.
-    """
-    metrics = Metrics()
-    store = await asyncio.to_thread(open_store, options.data, options.cache)
-    source = HttpSource(
-        connect_timeout_s=options.source.connect_timeout_s,
-        stall_timeout_s=options.source.stall_timeout_s,
-        connections_max=options.source.connections_max,
-        ca_file=options.source.ca_file,
-    )
-    try:
-        async with client_session() as client, asyncio.TaskGroup() as tasks:
-            rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
-            seeding = Seeding(
-                store,
-                source,
-                options.source,
-                link_rate_bytes_per_s=options.link_rate_bytes_per_s,
-                metrics=metrics,
-                rng=rng,
-                now_wall_s=wall_s,
-            )
-            supernode = SuperNode(
-                options,
-                store=store,
-                seeding=seeding,
-                client=client,
-                metrics=metrics,
-                tasks=tasks,
-                rng=rng,
-            )
-            app = web.Application()
-            app.router.add_get("/v1/session", HostSessions(supernode).handle)
-            app.router.add_get("/v1/editions/{edition_id}/link", supernode.links.handle)
-            app.router.add_get(
-                "/v1/editions/{edition_id}/blocks/{block_index}", supernode.uploads.handle
-            )
-            add_admin_routes(
-                app,
-                metrics=metrics,
-                tasks=supernode.views().tasks,
-                hosts=supernode.views().hosts,
-                health=supernode.views().health,
-            )
-            background = [tasks.create_task(supernode.tick(), name="tick")]
-            async with serving(app, options.listen) as address:
-                on_ready(address)
-                await stop.wait()
-                for task in background:
-                    task.cancel()
-                supernode.end()
-    finally:
-        await source.close()
-        await asyncio.to_thread(store.close)

@@ -22,6 +22,7 @@ from damselfly.core.downloading.events import (
     Event,
     Failure,
     FetchFailed,
+    Loss,
     ParentBanned,
     ParentHeld,
     ParentLinked,
@@ -153,7 +154,7 @@ class Download:
             case ParentHeld():
                 self.parents.hold(event.host_id, event.blocks, load=event.load)
             case ParentLost():
-                self.parents.lose(event.host_id)
+                return self._on_parent_lost(event)
             case ParentBanned():
                 self.parents.ban(event.host_id)
             case BlockGranted():
@@ -189,6 +190,16 @@ class Download:
         self.held, self.listed = event.held.copy(), event.listed.copy()
         self._last_resort.moved(now_s=now_s)
         return []
+
+    def _on_parent_lost(self, event: ParentLost) -> list[Instruction]:
+        self.parents.lose(event.host_id)
+        if event.loss is Loss.ENDED or event.host_id == SUPERNODE:
+            return []
+        return [Complain(host_id=event.host_id, block_index=0, reason=event.loss.value)]
+
+    def whole_parents(self) -> list[HostId]:
+        """Return the linked parents that miss nothing, the SuperNode among them."""
+        return self.parents.holding(self.held)
 
     def _on_block_granted(self, event: BlockGranted, now_s: float) -> list[Instruction]:
         block_index = event.block_index

@@ -17,6 +17,14 @@ class Failure(StrEnum):
     CORRUPT = "corrupt"
 
 
+class Loss(StrEnum):
+    """How a link was lost."""
+
+    ENDED = "ended"  # by the other side, which has its reasons
+    UNREACHABLE = "unreachable"  # it could not be opened
+    MISSING = "missing"  # the other side does not have the edition
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditionStarted:
     """The edition is known, and what is held of it already.
@@ -81,6 +89,7 @@ class ParentLost:
     """A link ended, or could not be opened."""
 
     host_id: HostId
+    loss: Loss = Loss.ENDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

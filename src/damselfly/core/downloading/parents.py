@@ -66,6 +66,14 @@ class Parents:
         """A link is gone."""
         self._linked.pop(host_id, None)
 
+    def holding(self, blocks: BlockSet) -> list[HostId]:
+        """Return the linked parents that hold all of these blocks, and the SuperNode."""
+        return [
+            host_id
+            for host_id, parent in self._linked.items()
+            if host_id == SUPERNODE or not blocks - parent.held
+        ]
+
     def ban(self, host_id: HostId) -> None:
         """Never ask this one again."""
         self._banned.add(host_id)

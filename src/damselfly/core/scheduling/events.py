@@ -28,10 +28,16 @@ class HostLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerJoined:
-    """A host wants a task."""
+    """A host wants a task.
+
+    Attributes:
+        edition_id: The edition of which it holds blocks already.
+        held_count: How many.
+    """
 
     host_id: HostId
     task_id: TaskId
+    edition_id: EditionId | None = None
     held_count: int = 0
 
 

@@ -38,20 +38,22 @@ from damselfly.core.scheduling.ranking import matches_for_hungry, rank_parents
 from damselfly.core.swarm import Peer, Swarm
 from damselfly.core.task import EditionId, TaskId
 
+HOLDINGS_MAX = 10_000  # per host, as many as a hello tells
+
 
 @dataclass(slots=True)
 class _Task:
     """What the scheduler knows of a task.
 
     Attributes:
-        waiting: {host: blocks it holds} of those that no edition was told yet.
+        waiting: {host: its join} of those that no edition was told yet.
         joined: Hosts in a swarm of this task, and the edition they were told.
         current: The edition that is being seeded; None when a join must ask the cache.
         is_asked: Seeding was asked for and has not answered yet.
     """
 
     budget: SourceBudget
-    waiting: dict[HostId, int] = field(default_factory=dict)
+    waiting: dict[HostId, PeerJoined] = field(default_factory=dict)
     joined: dict[HostId, EditionId] = field(default_factory=dict)
     current: EditionOpened | None = None
     is_asked: bool = False
@@ -62,7 +64,7 @@ class Scheduler:
 
     Attributes:
         hosts: {host id: host} of all hosts with a session.
-        swarms: {edition id: swarm}; one without peers is forgotten.
+        swarms: {edition id: swarm}; one in which nobody misses anything is forgotten.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class Scheduler:
         self.hosts: dict[HostId, Host] = {}
         self.swarms: dict[EditionId, Swarm] = {}
         self._tasks: dict[TaskId, _Task] = {}
-        # {host: editions it has whole}, from its hello; they give, though they want nothing.
-        self._holdings: dict[HostId, tuple[EditionId, ...]] = {}
+        # {host: editions it has whole}, the keys of a dictionary, the oldest first: from its
+        # hello, and since. They give, though they want nothing.
+        self._holdings: dict[HostId, dict[EditionId, None]] = {}
 
     def handle(self, event: Event, *, now_s: float) -> list[Instruction]:  # noqa: C901, PLR0911, PLR0912  # a dispatch
         """Take in one event and return what must be done because of it."""
@@ -116,7 +119,7 @@ class Scheduler:
         """Assert the invariants."""
         for edition_id, swarm in self.swarms.items():
             swarm.check()
-            assert swarm.peers
+            assert not all(peer.is_whole for peer in swarm.peers.values())
             assert swarm.edition.edition_id == edition_id
             assert swarm.peers.keys() <= self.hosts.keys()
             assert all(
@@ -132,7 +135,7 @@ class Scheduler:
         if host_id in self.hosts:  # it came back before its old session was known to be dead
             self._on_host_lost(HostLost(host_id=host_id))
         self.hosts[host_id] = event.host
-        self._holdings[host_id] = event.holdings
+        self._holdings[host_id] = dict.fromkeys(event.holdings)
         for edition_id in event.holdings:
             if (swarm := self.swarms.get(edition_id)) is not None:
                 self._add_holder(swarm, event.host)
@@ -171,8 +174,8 @@ class Scheduler:
             return []  # its session ended while the message was on the way
         task = self._task(event.task_id)
         if task.current is not None:
-            return self._admit(task, event.host_id, event.held_count, now_s)
-        task.waiting[event.host_id] = event.held_count
+            return self._admit(task, event, now_s)
+        task.waiting[event.host_id] = event
         if task.is_asked:
             return []
         task.is_asked = True
@@ -186,8 +189,8 @@ class Scheduler:
             swarm.edition = event.edition
         waiting, task.waiting = task.waiting, {}
         instructions: list[Instruction] = []
-        for host_id, held_count in waiting.items():
-            instructions += self._admit(task, host_id, held_count, now_s)
+        for joined in waiting.values():
+            instructions += self._admit(task, joined, now_s)
         return instructions
 
     def _on_seed_failed(self, event: SeedFailed) -> list[Instruction]:
@@ -232,11 +235,10 @@ class Scheduler:
 
     # --- swarms
 
-    def _admit(
-        self, task: _Task, host_id: HostId, held_count: int, now_s: float
-    ) -> list[Instruction]:
+    def _admit(self, task: _Task, joined: PeerJoined, now_s: float) -> list[Instruction]:
         assert task.current is not None
-        edition = task.current.edition
+        host_id, edition = joined.host_id, task.current.edition
+        held_count = joined.held_count if joined.edition_id == edition.edition_id else 0
         if task.joined.get(host_id) != edition.edition_id:
             self._leave_swarm(task, host_id)  # what it had is another edition
         swarm = self.swarms.get(edition.edition_id)
@@ -245,11 +247,29 @@ class Scheduler:
             for holder, editions in self._holdings.items():
                 if edition.edition_id in editions:
                     self._add_holder(swarm, self.hosts[holder])
-        is_whole = edition.size_bytes is not None and held_count == edition.layout.block_count
-        peer = swarm.add(Peer(host=self.hosts[host_id], held_count=held_count, is_whole=is_whole))
+        peer = swarm.add(Peer(host=self.hosts[host_id], held_count=held_count))
         task.joined[host_id] = edition.edition_id
         told = TellEdition(host_id=host_id, edition=edition, is_stale=task.current.is_stale)
-        return [told] if is_whole else [told, *self._offer_first(swarm, peer, now_s)]
+        if edition.size_bytes is not None and held_count == edition.layout.block_count:
+            self._on_whole(swarm, peer)
+            return [told]
+        self._holdings[host_id].pop(edition.edition_id, None)
+        return [told, *self._offer_first(swarm, peer, now_s)]
+
+    def _on_whole(self, swarm: Swarm, peer: Peer) -> None:
+        """A peer misses nothing any more: it wants nothing, and goes on giving."""
+        host_id, edition = peer.host.host_id, swarm.edition
+        peer.is_whole = True
+        holdings = self._holdings[host_id]
+        holdings.pop(edition.edition_id, None)
+        holdings[edition.edition_id] = None
+        if len(holdings) > HOLDINGS_MAX:
+            del holdings[next(iter(holdings))]
+        if (task := self._tasks.get(edition.task_id)) is not None:
+            task.budget.give_back(host_id)
+            task.joined.pop(host_id, None)
+            self._forget_if_empty(edition.task_id)
+        self._forget_if_whole(swarm)
 
     def _offer_first(self, swarm: Swarm, peer: Peer, now_s: float) -> list[Instruction]:
         wanted = self._neighbours - len(peer.neighbours)
@@ -293,11 +313,10 @@ class Scheduler:
         if swarm is None or event.host_id not in swarm.peers:
             return []
         peer = swarm.peers[event.host_id]
-        peer.held_count, peer.is_whole = event.held_count, event.is_whole
-        peer.is_hungry, peer.is_idle = event.is_hungry, event.is_idle
-        if peer.is_whole:
-            self._tasks[swarm.edition.task_id].budget.give_back(event.host_id)
-            return []
+        peer.held_count, peer.is_idle = event.held_count, event.is_idle
+        peer.is_hungry = event.is_hungry and not event.is_whole
+        if event.is_whole:
+            self._on_whole(swarm, peer)
         if not peer.is_hungry:
             return []
         if len(peer.neighbours) >= 2 * self._neighbours:
@@ -314,8 +333,11 @@ class Scheduler:
         if event.accused == SUPERNODE:
             peer.is_child = False  # offered again when it is hungry
             return instructions
-        peer.avoided.add(event.accused)
         swarm.unlink(event.host_id, event.accused)
+        if event.reason == "missing":
+            self._forget_holding(swarm, event.accused)
+            return self._offer_first(swarm, peer, now_s)
+        peer.avoided.add(event.accused)
         if event.reason == "corrupt" and self._blame.accuse(
             event.accused, accuser=event.host_id, block_index=event.block_index, now_s=now_s
         ):
@@ -329,6 +351,13 @@ class Scheduler:
                     each.unlink(event.accused, neighbour)
         return instructions + self._offer_first(swarm, peer, now_s)
 
+    def _forget_holding(self, swarm: Swarm, host_id: HostId) -> None:
+        """A host no longer has what it had whole: its cache made room."""
+        holder = swarm.peers.get(host_id)
+        if holder is not None and holder.is_whole:
+            self._holdings[host_id].pop(swarm.edition.edition_id, None)
+            self._remove_peer(swarm, host_id)
+
     def _leave_swarm(self, task: _Task, host_id: HostId) -> None:
         edition_id = task.joined.pop(host_id, None)
         swarm = self.swarms.get(edition_id) if edition_id else None
@@ -337,5 +366,8 @@ class Scheduler:
 
     def _remove_peer(self, swarm: Swarm, host_id: HostId) -> None:
         swarm.remove(host_id)
-        if not swarm.peers:
+        self._forget_if_whole(swarm)
+
+    def _forget_if_whole(self, swarm: Swarm) -> None:
+        if all(peer.is_whole for peer in swarm.peers.values()):
             self.swarms.pop(swarm.edition.edition_id, None)

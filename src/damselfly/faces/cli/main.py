@@ -84,7 +84,7 @@ def supernode(
     log_level: LogLevel = "info",
 ) -> None:
     """Read sources once, seed blocks, and tell hosts who can give them what."""
-    from damselfly.services.supernode import run_supernode  # noqa: PLC0415  # --help is quick
+    from damselfly.services.supernode_run import run_supernode  # noqa: PLC0415  # --help is quick
 
     set_up_log(log_level)
     flags = {

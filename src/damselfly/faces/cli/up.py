@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from damselfly.services.daemon import run_daemon
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
-from damselfly.services.supernode import run_supernode
+from damselfly.services.supernode_run import run_supernode
 
 
 async def run_both(

@@ -1,0 +1,86 @@
+"""A SuperNode from its settings to its end: store, source, port, and the tasks between them."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from aiohttp import web
+
+from damselfly.clock import wall_s
+from damselfly.services.host_sessions import HostSessions
+from damselfly.services.options import SuperNodeOptions
+from damselfly.services.seeding import Seeding
+from damselfly.services.stores import open_store
+from damselfly.services.supernode import SuperNode
+from damselfly.services.web_server import client_session, serving
+from damselfly.telemetry.metrics import Metrics
+from damselfly.transport.admin import add_admin_routes
+from damselfly.transport.sources.http import HttpSource
+
+
+async def run_supernode(
+    options: SuperNodeOptions, *, on_ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Run a SuperNode until `stop` is set.
+
+    Args:
+        options: Its settings.
+        on_ready: Called with the `host:port` on which it listens.
+        stop: Ends it, gracefully.
+
+    Raises:
+        AddressInUseError: Somebody else listens there.
+        StorageUnusableError: The data folder is not ours, or in use.
+    """
+    metrics = Metrics()
+    store = await asyncio.to_thread(open_store, options.data, options.cache)
+    source = HttpSource(
+        connect_timeout_s=options.source.connect_timeout_s,
+        stall_timeout_s=options.source.stall_timeout_s,
+        connections_max=options.source.connections_max,
+        ca_file=options.source.ca_file,
+    )
+    try:
+        async with client_session() as client, asyncio.TaskGroup() as tasks:
+            rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
+            seeding = Seeding(
+                store,
+                source,
+                options.source,
+                link_rate_bytes_per_s=options.link_rate_bytes_per_s,
+                metrics=metrics,
+                rng=rng,
+                now_wall_s=wall_s,
+            )
+            supernode = SuperNode(
+                options,
+                store=store,
+                seeding=seeding,
+                client=client,
+                metrics=metrics,
+                tasks=tasks,
+                rng=rng,
+            )
+            app = web.Application()
+            app.router.add_get("/v1/session", HostSessions(supernode).handle)
+            app.router.add_get("/v1/editions/{edition_id}/link", supernode.links.handle)
+            app.router.add_get(
+                "/v1/editions/{edition_id}/blocks/{block_index}", supernode.uploads.handle
+            )
+            add_admin_routes(
+                app,
+                metrics=metrics,
+                tasks=supernode.views().tasks,
+                hosts=supernode.views().hosts,
+                health=supernode.views().health,
+            )
+            background = [tasks.create_task(supernode.tick(), name="tick")]
+            async with serving(app, options.listen) as address:
+                on_ready(address)
+                await stop.wait()
+                for task in background:
+                    task.cancel()
+                supernode.end()
+    finally:
+        await source.close()
+        await asyncio.to_thread(store.close)

@@ -1,0 +1,126 @@
+"""A relay before a real daemon that spoils the blocks it gives; all else passes untouched."""
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+import crc32c
+
+from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+PIECE_BYTES = 64 << 10
+
+
+class Fault(StrEnum):
+    """What it does with a block."""
+
+    FLIP = "flip"  # one byte is another one, and the checksum tells
+    LIE = "lie"  # other bytes with a right checksum: only the digest tells
+    STALL = "stall"  # half of it, then nothing
+    CLOSE = "close"  # half of it, then the end
+    NONE = "none"
+
+
+class BadParent:
+    """Listens where a daemon says that it listens, and relays to where it does.
+
+    Attributes:
+        address: For the daemon's `--advertise`.
+        target: Where the daemon listens; set it once it runs.
+        spoiled_count: Blocks that were spoiled.
+        on_block: Called before a block is given.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.address = ""
+        self.target = ""
+        self.spoiled_count = 0
+        self.on_block: Callable[[], Awaitable[None]] | None = None
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        host, port = self._server.sockets[0].getsockname()
+        self.address = f"{host}:{port}"
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._relay(reader, writer)
+        except* (OSError, EOFError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        host, _, port = self.target.rpartition(":")
+        to_parent = await asyncio.open_connection(host, int(port))
+        parent_reader, parent_writer = to_parent
+        try:
+            if b"/blocks/" not in head.partition(b"\r\n")[0]:
+                parent_writer.write(head)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(_pipe(reader, parent_writer))
+                    tasks.create_task(_pipe(parent_reader, writer))
+                return
+            while True:
+                parent_writer.write(head)
+                if self.on_block is not None:
+                    await self.on_block()
+                await self._give_block(parent_reader, writer)
+                head = await reader.readuntil(b"\r\n\r\n")
+        finally:
+            parent_writer.close()
+
+    async def _give_block(self, parent: asyncio.StreamReader, child: asyncio.StreamWriter) -> None:
+        head = await parent.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        answer = bytearray(await parent.readexactly(length))
+        child.write(head)
+        if self.fault is not Fault.NONE and length > HEADER_BYTES + TRAILER_BYTES:
+            self.spoiled_count += 1
+            await self._spoil(answer, child)
+        child.write(answer)
+        await child.drain()
+
+    async def _spoil(self, answer: bytearray, child: asyncio.StreamWriter) -> None:
+        match self.fault:
+            case Fault.FLIP:
+                answer[len(answer) // 2] ^= 1
+            case Fault.LIE:
+                answer[len(answer) // 2] ^= 1
+                header, body = answer[:HEADER_BYTES], answer[HEADER_BYTES:-TRAILER_BYTES]
+                answer[-TRAILER_BYTES:] = trailer(bytes(header), crc32c.crc32c(body))
+            case Fault.STALL | Fault.CLOSE:
+                child.write(answer[: len(answer) // 2])
+                await child.drain()
+                if self.fault is Fault.STALL:
+                    await asyncio.Event().wait()
+                raise EOFError
+            case Fault.NONE:
+                pass
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(PIECE_BYTES):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
