@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -92,11 +93,23 @@ class Site:
         return await self._start(*command, *flags)
 
     async def daemon(
-        self, name: str, supernode: str, *flags: str, listen: str = "127.0.0.1:0"
+        self,
+        name: str,
+        supernode: str,
+        *flags: str,
+        listen: str = "127.0.0.1:0",
+        disk_bytes: int = 0,
     ) -> Running:
+        """Start a daemon; with `disk_bytes` its data folder is a file system of that size."""
+        data = self.folder / name
         command = (str(BIN / "damselfly"), "daemon", "--listen", listen)
-        where = ("--data", str(self.folder / name), "--supernode", supernode)
-        return await self._start(*command, *where, *flags)
+        where = ("--data", str(data), "--supernode", supernode)
+        if not disk_bytes:
+            return await self._start(*command, *where, *flags)
+        data.mkdir()
+        script = f"mount -t tmpfs -o size={disk_bytes},mode=700 none {data} && exec "
+        in_own_mounts = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+        return await self._start(*in_own_mounts, script + shlex.join([*command, *where, *flags]))
 
     def path(self, name: str) -> Path:
         return self.folder / name

@@ -205,6 +205,46 @@ async def test_port_in_use_and_folders_that_cannot_be_used(site: Site, tmp_path:
     assert (foreign / "thesis.txt").read_text() == "important"
 
 
+async def test_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    theirs = Path("/usr")
+    if os.geteuid() == 0:
+        theirs = tmp_path / "theirs"
+        theirs.mkdir()
+        os.chown(theirs, 65534, 65534)
+    before = sorted(theirs.iterdir())
+
+    ended = await damselfly("supernode", "--listen", "127.0.0.1:0", "--data", str(theirs))
+
+    assert ended.code == 43
+    assert "another user" in ended.err
+    assert sorted(theirs.iterdir()) == before
+
+
+async def test_full_disk_is_a_clear_error_and_leaves_nothing_half(
+    site: Site, source: FakeSource
+) -> None:
+    source.add("/f", content(4 * MIB))
+    source.add("/small", content(MIB))
+    supernode = await site.supernode()
+    config = site.path("config.toml")
+    config.write_text('[daemon.cache]\nreserve = "0"\n')
+    daemon = await site.daemon(
+        "host",
+        supernode.address,
+        *("--config", str(config), "--socket", str(site.path("socket"))),
+        disk_bytes=2 * MIB,
+    )
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+    small = await dfget(source.url("/small"), "-O", site.path("small"), "--socket", daemon.socket)
+
+    assert ended.code == 41
+    assert "room" in ended.err
+    assert not site.path("out").exists()
+    assert small.code == 0, small.err
+    assert site.path("small").read_bytes() == content(MIB)
+
+
 async def test_full_cache_is_a_clear_error_and_leaves_nothing_half(
     site: Site, source: FakeSource
 ) -> None:

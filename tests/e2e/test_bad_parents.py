@@ -46,7 +46,7 @@ async def a_parent(site: Site, source: FakeSource, relay: BadParent) -> tuple[Ru
     async with asyncio.timeout(20), aiohttp.ClientSession() as client:
         while True:
             async with client.get(f"http://{supernode.address}/api/v1/hosts") as answer:
-                if await answer.json():
+                if (await answer.json())["hosts"]:
                     return supernode, parent
             await asyncio.sleep(0.05)
 

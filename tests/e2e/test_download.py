@@ -123,6 +123,24 @@ async def test_second_download_is_served_from_the_cache_and_validated(
     assert [request.method for request in source.requests] == ["GET", "HEAD", "HEAD", "GET"]
 
 
+async def test_source_without_head_is_validated_by_a_get_without_body(
+    site: Site, source: FakeSource
+) -> None:
+    data = content(2 * MIB)
+    source.add("/f", data, no_head=True)
+    config = site.path("config.toml")
+    config.write_text('[supernode.source]\nfreshness_window = "0s"\n')
+    supernode = await site.supernode("--config", str(config))
+    daemon = await site.daemon("host", supernode.address)
+    await through(daemon, source.url("/f"), site.path("one"))
+
+    warm = await through(daemon, source.url("/f"), site.path("two"))
+
+    assert warm.json["bytes_by"]["cache"] == len(data)
+    asked = [(request.method, request.status) for request in source.requests]
+    assert asked == [("GET", 200), ("HEAD", 405), ("GET", 304)]
+
+
 async def test_many_dfgets_at_once_read_a_cold_file_once(site: Site, source: FakeSource) -> None:
     data = content(MIB)
     source.add("/f", data)
