@@ -38,7 +38,7 @@ from damselfly.core.downloading.instructions import (
     Finish,
     Instruction,
 )
-from damselfly.core.downloading.picking import rarest, window_bits
+from damselfly.core.downloading.picking import Rarity, lot, window_bits
 from damselfly.core.peer import HostId
 from damselfly.errors import InvalidTransitionError
 
@@ -229,9 +229,21 @@ def test_second_edition_in_the_midst_of_fetches_is_our_own_bug() -> None:
         download.handle(started(2), now_s=0.0)
 
 
-@given(st.integers(1, 1 << 40), st.lists(st.integers(0, 1 << 40), max_size=20))
-def test_rarest_are_those_that_the_fewest_hold(bits: int, holders: list[int]) -> None:
-    chosen = rarest(bits, holders)
+@given(
+    st.integers(1, 1 << 40),
+    st.lists(st.integers(0, 1 << 40), max_size=20),
+    st.lists(st.integers(0, 1 << 40), max_size=20),
+)
+def test_rarest_are_those_that_the_fewest_hold(
+    bits: int, holders: list[int], gone: list[int]
+) -> None:
+    rarity = Rarity()
+    for held in holders + gone:
+        rarity.add(held)
+    for held in gone:
+        rarity.remove(held)
+
+    chosen = rarity.rarest(bits)
 
     counts = {
         index: sum(held >> index & 1 for held in holders)
@@ -240,6 +252,11 @@ def test_rarest_are_those_that_the_fewest_hold(bits: int, holders: list[int]) ->
     }
     fewest = min(counts.values())
     assert chosen == sum(1 << index for index, count in counts.items() if count == fewest)
+
+
+@given(st.integers(1, 1 << 60), st.randoms(use_true_random=False))
+def test_lot_falls_on_a_set_bit(bits: int, rng: random.Random) -> None:
+    assert bits >> lot(bits, rng) & 1
 
 
 @given(st.integers(1, 1 << 60), st.integers(1, 1 << 60), st.integers(1, 20))

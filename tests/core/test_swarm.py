@@ -14,7 +14,8 @@ def a_swarm() -> Swarm:
     return Swarm(
         Edition(
             edition_id=EditionId("e" * 32), task_id=TaskId("f" * 64), block_bytes=1, size_bytes=4
-        )
+        ),
+        links_max=2,
     )
 
 
@@ -24,7 +25,7 @@ def a_peer(name: HostId, *, held_count: int = 0, address: str = "h:1") -> Peer:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["add", "remove", "link", "unlink", "isolate"]),
+        st.sampled_from(["add", "remove", "link", "unlink", "isolate", "finish", "adopt"]),
         st.sampled_from(NAMES),
         st.sampled_from(NAMES),
     ),
@@ -50,6 +51,10 @@ def test_links_stay_symmetric_whatever_happens(happened: list[tuple[str, HostId,
             case "isolate":
                 swarm.isolate(one)
                 assert one not in swarm.peers or not swarm.peers[one].neighbours
+            case "finish" if one in swarm.peers:
+                swarm.finish(swarm.peers[one])
+            case "adopt" if one in swarm.peers:
+                swarm.adopt(swarm.peers[one], is_child=one < other)
             case _:  # a link that cannot be
                 pass
         swarm.check()

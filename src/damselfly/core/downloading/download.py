@@ -84,6 +84,7 @@ class Download:
         # {block: {parent: since when}}: fetches under way; SUPERNODE for granted ones.
         self._running: dict[int, dict[HostId, float]] = {}
         self._running_bits = 0
+        self._free_count = slots  # fetches from peers that may begin; granted ones do not count
         self.held = BlockSet()
         self.listed = BlockSet()
         self.block_count: int | None = None
@@ -102,6 +103,8 @@ class Download:
         self._story.append(event)
         if self.is_finished:
             return self._after_finish(event)
+        if isinstance(event, ParentHeld) and not self._on_parent_held(event):
+            return []  # most events are of this kind, and must cost little
         instructions = self._take_in(event, now_s)
         instructions += self._fill(now_s)
         instructions += self._conclude(now_s)
@@ -111,7 +114,7 @@ class Download:
         """Assert the invariants."""
         pairs = [(host, block) for block, hosts in self._running.items() for host in hosts]
         pulled = [host for host, _ in pairs if host != SUPERNODE]
-        assert len(pulled) <= self._slots
+        assert len(pulled) == self._slots - self._free_count <= self._slots
         assert len(set(pulled)) == len(pulled), "one request per pair"
         assert BlockSet.of(self._running).bits == self._running_bits
         assert not self._running_bits & self.held.bits
@@ -135,6 +138,10 @@ class Download:
 
     def _take_in(self, event: Event, now_s: float) -> list[Instruction]:  # noqa: C901, PLR0912  # a dispatch
         match event:
+            case ParentHeld() | Ticked():
+                pass  # what follows each event looks at the parents and at the clock
+            case BlockStored():
+                return self._on_block_stored(event, now_s)
             case EditionStarted():
                 return self._on_edition_started(event, now_s)
             case BlocksListed():
@@ -149,18 +156,18 @@ class Download:
                 ]
             case ParentLinked():
                 self.parents.link(
-                    event.host_id, event.held, load=event.load, can_give=event.can_give
+                    event.host_id,
+                    event.held,
+                    load=event.load,
+                    can_give=event.can_give,
+                    asked=self._asked_of(event.host_id),
                 )
-            case ParentHeld():
-                self.parents.hold(event.host_id, event.blocks, load=event.load)
             case ParentLost():
                 return self._on_parent_lost(event)
             case ParentBanned():
                 self.parents.ban(event.host_id)
             case BlockGranted():
                 return self._on_block_granted(event, now_s)
-            case BlockStored():
-                return self._on_block_stored(event, now_s)
             case FetchFailed():
                 return self._on_fetch_failed(event, now_s)
             case (
@@ -171,8 +178,6 @@ class Download:
                 | SourceEnded()
             ):
                 self._last_resort.take_in(event, now_s=now_s)
-            case Ticked():
-                pass  # what follows each event looks at the clock
             case _:
                 assert_never(event)
         return []
@@ -197,6 +202,20 @@ class Download:
             return []
         return [Complain(host_id=event.host_id, block_index=0, reason=event.loss.value)]
 
+    def _on_parent_held(self, event: ParentHeld) -> bool:
+        """Take in news of a parent; say whether they may be a reason to fetch something."""
+        can_ask = self.parents.hold(event.host_id, event.blocks, load=event.load)
+        if not can_ask or self._free_count <= 0:
+            return False
+        return bool(event.blocks.bits & self.listed.bits & ~(self.held.bits | self._running_bits))
+
+    def _asked_of(self, host_id: HostId) -> int | None:
+        """Return the block that is being fetched from a parent, over whatever link."""
+        for block_index, hosts in self._running.items():
+            if host_id in hosts and host_id != SUPERNODE:
+                return block_index
+        return None
+
     def whole_parents(self) -> list[HostId]:
         """Return the linked parents that miss nothing, the SuperNode among them."""
         return self.parents.holding(self.held)
@@ -217,7 +236,7 @@ class Download:
         self._running_bits &= ~(1 << event.block_index)
         instructions: list[Instruction] = [AnnounceBlock(block_index=event.block_index)]
         for host_id, since_s in hosts.items():
-            self.parents.end(host_id)
+            self._end(host_id)
             if host_id == event.host_id:
                 self._fetch_s += (now_s - since_s - self._fetch_s) / 8
                 self.parents.praise(host_id)
@@ -236,7 +255,7 @@ class Download:
         self.retry_count += event.failure is not Failure.BUSY
         if event.host_id == SUPERNODE:
             return [DeclineGrant(block_index=event.block_index)]
-        self.parents.end(event.host_id)
+        self._end(event.host_id)
         self.parents.blame(
             event.host_id,
             event.failure,
@@ -257,12 +276,11 @@ class Download:
     def _fill(self, now_s: float) -> list[Instruction]:
         """Return the fetches that the free slots allow."""
         instructions: list[Instruction] = []
-        free = self._slots - self._pulled_count()
-        missing = self.missing_bits & self.listed.bits
-        if free <= 0 or not missing:
+        if self._free_count <= 0:
             return instructions
+        missing = self.missing_bits & self.listed.bits
         window = max(WINDOW_BLOCKS_MIN, (self.block_count or 0) // WINDOW_SHARE)
-        while free > 0:
+        while self._free_count > 0:
             wanted = missing & ~self._running_bits
             if not wanted and missing.bit_count() <= ENDGAME_BLOCKS:
                 wanted = self._late_bits(now_s)
@@ -271,25 +289,28 @@ class Download:
             chosen = pick(
                 wanted,
                 self.parents.candidates(now_s=now_s),
-                holders=self.parents.holders(),
+                rarity=self.parents.rarity,
                 window_blocks=window,
                 rng=self._rng,
             )
             if chosen is None:
                 break
             instructions.append(self._start(chosen, now_s))
-            free -= 1
         return instructions
-
-    def _pulled_count(self) -> int:
-        return sum(host_id != SUPERNODE for hosts in self._running.values() for host_id in hosts)
 
     def _start(self, chosen: Pick, now_s: float) -> FetchBlock:
         self._running.setdefault(chosen.block_index, {})[chosen.host_id] = now_s
         self._running_bits |= 1 << chosen.block_index
         if chosen.host_id != SUPERNODE:
+            self._free_count -= 1
             self.parents.ask(chosen.host_id, chosen.block_index)
         return FetchBlock(block_index=chosen.block_index, host_id=chosen.host_id)
+
+    def _end(self, host_id: HostId) -> None:
+        """A fetch from a host has ended, one way or the other."""
+        if host_id != SUPERNODE:
+            self._free_count += 1
+            self.parents.end(host_id)
 
     def _late_bits(self, now_s: float) -> int:
         """Return the running blocks of which a second copy should be asked for."""
@@ -305,7 +326,7 @@ class Download:
         if is_complete:
             return self._finish_if_sealed(now_s)
         instructions = self._report(now_s)
-        more = self._last_resort.decide(self._outlook(), now_s=now_s)
+        more = self._last_resort.decide(self._outlook, is_busy=bool(self._running), now_s=now_s)
         self.is_finished = any(isinstance(each, Fail) for each in more)
         cancelled = self._cancel_all() if self.is_finished else []
         return [*instructions, *cancelled, *more]
@@ -328,7 +349,8 @@ class Download:
         ]
 
     def _report(self, now_s: float) -> list[Instruction]:
-        if not self._is_started or not self._last_resort.has_supernode:
+        is_due = now_s - self._reported_s >= REPORT_HUNGRY_S
+        if not is_due or not self._is_started or not self._last_resort.has_supernode:
             return []
         is_hungry = self._is_hungry()
         if now_s - self._reported_s < (REPORT_HUNGRY_S if is_hungry else REPORT_S):
@@ -340,7 +362,7 @@ class Download:
     def _is_hungry(self) -> bool:
         """Free slots, and blocks that could be had but for want of a parent."""
         unserved = self.missing_bits & self.listed.bits & ~self._running_bits
-        return bool(unserved) and self._pulled_count() < self._slots
+        return bool(unserved) and self._free_count > 0
 
     def _outlook(self) -> Outlook:
         wanted = self.missing_bits & ~self._running_bits
@@ -350,7 +372,6 @@ class Download:
         elif self.block_count is not None:
             first, stop = self._source_run(wanted)
         return Outlook(
-            is_busy=bool(self._running),
             missing_count=max(self.missing_bits.bit_count(), 1),
             first_missing=first,
             stop_missing=stop,

@@ -4,6 +4,7 @@ The SuperNode decides as long as it is there, within a budget, so that a thousan
 do not melt the source. Without it each host waits for it a little, then goes alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from damselfly.core.downloading.events import (
@@ -34,13 +35,11 @@ class Outlook:
     """What the download could do now.
 
     Attributes:
-        is_busy: Some fetch runs.
         missing_count: Blocks that are missing.
         first_missing: First block that nobody is being asked for.
         stop_missing: End of the run of such blocks; None is to the end of the content.
     """
 
-    is_busy: bool
     missing_count: int
     first_missing: int
     stop_missing: int | None
@@ -93,15 +92,27 @@ class LastResort:
                 self._failed_count = 0 if event.is_ok else self._failed_count + 1
                 self._moved_s = now_s if event.is_ok else self._moved_s
 
-    def decide(self, outlook: Outlook, *, now_s: float) -> list[Instruction]:
-        """Return the step to take now; nothing while things move."""
-        if self._is_reading or (outlook.is_busy and not self._has_failed):
+    def decide(
+        self, look_out: Callable[[], Outlook], *, is_busy: bool, now_s: float
+    ) -> list[Instruction]:
+        """Return the step to take now; nothing while things move.
+
+        Args:
+            look_out: Returns what could be done; costly, so asked only when it matters.
+            is_busy: Some fetch runs.
+            now_s: The time.
+        """
+        if self._is_reading or (is_busy and not self._has_failed):
             return []
-        if self._failed_count >= SOURCE_ATTEMPTS_MAX:
+        quiet_s = now_s - self._moved_s
+        has_spent_all = self._failed_count >= SOURCE_ATTEMPTS_MAX
+        if self.has_supernode and quiet_s < STUCK_S and not (self._is_granted or has_spent_all):
+            return []  # so it is nearly always
+        outlook = look_out()
+        if has_spent_all:
             return [self._fail(GiveUp.SOURCE_FAILED, outlook)]
         if self._is_granted or self._has_failed:
             return self._go(outlook)
-        quiet_s = now_s - self._moved_s
         if self.has_supernode:
             return self._ask(outlook, quiet_s, now_s)
         return self._go_alone(outlook, quiet_s, now_s)

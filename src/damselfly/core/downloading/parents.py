@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading.events import Failure
-from damselfly.core.downloading.picking import Candidate
+from damselfly.core.downloading.picking import Rarity
 from damselfly.core.peer import SUPERNODE, HostId
 
 PAUSE_S = 1.0  # after the first failure; doubles with each further one
@@ -18,7 +18,8 @@ class Parent:
     """A peer we are linked with.
 
     Attributes:
-        held: Blocks it holds.
+        host_id: Its id.
+        held_bits: Blocks it holds, as bits.
         load: Uploads it has, as it last said, and those we gave it since.
         can_give: Blocks can be asked for; the SuperNode is never asked, it grants.
         asked: The block we are asking it for; one at a time per pair.
@@ -26,7 +27,8 @@ class Parent:
         failure_count: Failures in a row.
     """
 
-    held: BlockSet
+    host_id: HostId
+    held_bits: int = 0
     load: int = 0
     can_give: bool = True
     asked: int | None = None
@@ -35,9 +37,14 @@ class Parent:
 
 
 class Parents:
-    """{host id: parent} of one download; owned by its mind."""
+    """{host id: parent} of one download; owned by its mind.
+
+    Attributes:
+        rarity: Of the blocks that they hold, the SuperNode's not counted.
+    """
 
     def __init__(self) -> None:
+        self.rarity = Rarity()
         self._linked: dict[HostId, Parent] = {}
         # Pauses outlive the link, or a bad parent would come back clean by linking anew.
         self._paused_until_s: dict[HostId, float] = {}
@@ -49,29 +56,51 @@ class Parents:
     def __len__(self) -> int:
         return len(self._linked)
 
-    def link(self, host_id: HostId, held: BlockSet, *, load: int, can_give: bool) -> None:
-        """A link is open."""
-        parent = self._linked.setdefault(host_id, Parent(held.copy()))
-        parent.held, parent.load = held.copy(), load
-        parent.can_give = can_give and host_id != SUPERNODE and host_id not in self._banned
-        parent.paused_until_s = self._paused_until_s.get(host_id, 0.0)
+    def link(
+        self,
+        host_id: HostId,
+        held: BlockSet,
+        *,
+        load: int,
+        can_give: bool,
+        asked: int | None = None,
+    ) -> None:
+        """A link is open; `asked` is the block that it was asked for before."""
+        self.lose(host_id)  # a second link of a pair begins anew with what is held
+        self._linked[host_id] = Parent(
+            host_id,
+            held.bits,
+            load,
+            can_give=can_give and host_id != SUPERNODE and host_id not in self._banned,
+            asked=asked,
+            paused_until_s=self._paused_until_s.get(host_id, 0.0),
+        )
+        if host_id != SUPERNODE:
+            self.rarity.add(held.bits)
 
-    def hold(self, host_id: HostId, blocks: BlockSet, *, load: int) -> None:
-        """A linked parent told news."""
-        if (parent := self._linked.get(host_id)) is not None:
-            parent.held.update(blocks)
-            parent.load = load
+    def hold(self, host_id: HostId, blocks: BlockSet, *, load: int) -> bool:
+        """A linked parent told news; say whether it could be asked for blocks."""
+        parent = self._linked.get(host_id)
+        if parent is None:
+            return False
+        if host_id != SUPERNODE:
+            self.rarity.add(blocks.bits & ~parent.held_bits)
+        parent.held_bits |= blocks.bits
+        parent.load = load
+        return parent.can_give and parent.asked is None
 
     def lose(self, host_id: HostId) -> None:
         """A link is gone."""
-        self._linked.pop(host_id, None)
+        parent = self._linked.pop(host_id, None)
+        if parent is not None and host_id != SUPERNODE:
+            self.rarity.remove(parent.held_bits)
 
     def holding(self, blocks: BlockSet) -> list[HostId]:
         """Return the linked parents that hold all of these blocks, and the SuperNode."""
         return [
             host_id
             for host_id, parent in self._linked.items()
-            if host_id == SUPERNODE or not blocks - parent.held
+            if host_id == SUPERNODE or not blocks.bits & ~parent.held_bits
         ]
 
     def ban(self, host_id: HostId) -> None:
@@ -113,7 +142,9 @@ class Parents:
             return
         match failure:
             case Failure.MISSING:
-                parent.held.discard(block_index)
+                bit = 1 << block_index & parent.held_bits
+                parent.held_bits ^= bit
+                self.rarity.remove(bit)
                 return
             case Failure.BUSY:
                 pause_s = retry_after_s
@@ -124,24 +155,8 @@ class Parents:
                 parent.failure_count += 1
         parent.paused_until_s = self._paused_until_s[host_id] = now_s + pause_s
 
-    def candidates(self, *, now_s: float) -> list[Candidate]:
-        """Return whom we could ask now."""
-        return [
-            Candidate(host_id, parent.held.bits, parent.load)
-            for host_id, parent in self._linked.items()
-            if parent.can_give and parent.asked is None and parent.paused_until_s <= now_s
-        ]
-
-    def holders(self) -> Iterator[int]:
-        """Yield what each of them holds, as bits."""
-        return (
-            parent.held.bits for host_id, parent in self._linked.items() if host_id != SUPERNODE
-        )
-
-    def given_bits(self) -> int:
-        """Return the blocks that some parent holds that could be asked, now or later."""
-        bits = 0
+    def candidates(self, *, now_s: float) -> Iterator[Parent]:
+        """Yield those that could be asked now."""
         for parent in self._linked.values():
-            if parent.can_give:
-                bits |= parent.held.bits
-        return bits
+            if parent.asked is None and parent.can_give and parent.paused_until_s <= now_s:
+                yield parent

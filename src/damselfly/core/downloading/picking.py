@@ -8,8 +8,8 @@ Source: the shared scheduling study, sections 3.1 and 10.4.
 """
 
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from damselfly.core.blocks import lowest_bit
 from damselfly.core.peer import HostId
@@ -18,33 +18,69 @@ WINDOW_BLOCKS_MIN = 8
 WINDOW_SHARE = 4  # a quarter of the file: 1.18 of the stream's bound at no cost in the last peer
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Protocol):
     """A parent that could be asked now.
 
     Attributes:
+        host_id: Its id.
         held_bits: What it holds.
         load: Uploads it has, as it last said, with those we gave it since.
     """
 
-    host_id: HostId
-    held_bits: int
-    load: int
+    @property
+    def host_id(self) -> HostId: ...  # noqa: D102
+    @property
+    def held_bits(self) -> int: ...  # noqa: D102
+    @property
+    def load(self) -> int: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(NamedTuple):
     """One block from one parent."""
 
     block_index: int
     host_id: HostId
 
 
+class Rarity:
+    """How many holders each block has, for all blocks at once.
+
+    Plane n holds bit n of each block's count, and adding a holder is a carry that runs
+    through the planes: news of one block cost two or three operations on integers.
+    """
+
+    def __init__(self) -> None:
+        self._planes: list[int] = []
+
+    def add(self, bits: int) -> None:
+        """These blocks have one more holder."""
+        carry, planes = bits, self._planes
+        for level, plane in enumerate(planes):
+            if not carry:
+                return
+            planes[level], carry = plane ^ carry, plane & carry
+        if carry:
+            planes.append(carry)
+
+    def remove(self, bits: int) -> None:
+        """These blocks, each of which was counted, have one holder less."""
+        borrow, planes = bits, self._planes
+        for level, plane in enumerate(planes):
+            planes[level], borrow = plane ^ borrow, borrow & ~plane
+        assert not borrow
+
+    def rarest(self, bits: int) -> int:
+        """Return those of these blocks that the fewest holders have."""
+        for plane in reversed(self._planes):
+            bits = bits & ~plane or bits
+        return bits
+
+
 def pick(
     wanted_bits: int,
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
     *,
-    holders: Iterable[int],
+    rarity: Rarity,
     window_blocks: int,
     rng: random.Random,
 ) -> Pick | None:
@@ -53,18 +89,24 @@ def pick(
     Args:
         wanted_bits: Blocks that are missing, listed, and not being fetched.
         candidates: Parents that could be asked now.
-        holders: What each linked parent holds, also those that cannot be asked now.
+        rarity: Of what each linked parent holds, also those that cannot be asked now.
         window_blocks: Length of a window.
         rng: Breaks ties.
     """
-    useful = [candidate for candidate in candidates if candidate.held_bits & wanted_bits]
-    if not useful:
+    least: list[Candidate] = []
+    load_min = 0
+    for candidate in candidates:
+        load = candidate.load
+        if (not least or load <= load_min) and candidate.held_bits & wanted_bits:
+            if not least or load < load_min:
+                least, load_min = [], load
+            least.append(candidate)
+    if not least:
         return None
-    load_min = min(candidate.load for candidate in useful)
-    chosen = rng.choice([candidate for candidate in useful if candidate.load == load_min])
+    chosen = least[int(rng.random() * len(least))] if len(least) > 1 else least[0]
     offered = chosen.held_bits & wanted_bits
     in_window = offered & window_bits(wanted_bits, offered, window_blocks)
-    return Pick(lot(rarest(in_window, holders), rng), chosen.host_id)
+    return Pick(lot(rarity.rarest(in_window), rng), chosen.host_id)
 
 
 def window_bits(wanted_bits: int, offered_bits: int, window_blocks: int) -> int:
@@ -74,29 +116,12 @@ def window_bits(wanted_bits: int, offered_bits: int, window_blocks: int) -> int:
     return ((1 << window_blocks) - 1) << (first + skipped * window_blocks)
 
 
-def rarest(bits: int, holders: Iterable[int]) -> int:
-    """Return those blocks that the fewest holders have.
-
-    Counts all blocks at once: plane n holds bit n of each block's count, and adding a holder
-    is a carry that runs through the planes.
-    """
-    planes: list[int] = []
-    for held in holders:
-        carry = held & bits
-        for level, plane in enumerate(planes):
-            planes[level], carry = plane ^ carry, plane & carry
-            if not carry:
-                break
-        if carry:
-            planes.append(carry)
-    for plane in reversed(planes):
-        bits = bits & ~plane or bits
-    return bits
-
-
 def lot(bits: int, rng: random.Random) -> int:
-    """Return the position of one of the set bits, by lot."""
-    skipped = rng.randrange(bits.bit_count())
-    for _ in range(skipped):
-        bits &= bits - 1
-    return lowest_bit(bits)
+    """Return the position of one of the set bits: the first from a place drawn by lot.
+
+    A bit behind a gap is likelier than one behind another; it costs the same however many
+    there are, and for breaking ties among blocks that is even enough.
+    """
+    first = lowest_bit(bits)
+    place = first + int(rng.random() * (bits.bit_length() - first))
+    return place + lowest_bit(bits >> place)

@@ -24,9 +24,10 @@ def rank_parents(
     if len(pool) <= count:
         return pool
     nearest = _affinity_of(child, pool[0])
-    near = [peer for peer in pool if _affinity_of(child, peer) == nearest]
-    far_count = min(FAR_MIN, len(pool) - len(near), max(count - 1, 0))
-    return pool[: count - far_count] + pool[len(pool) - far_count :]
+    far = [peer for peer in pool if _affinity_of(child, peer) < nearest]
+    far.sort(key=lambda peer: len(peer.neighbours))
+    far_count = min(FAR_MIN, len(far), max(count - 1, 0))
+    return pool[: count - far_count] + far[:far_count]
 
 
 def _affinity_of(child: Peer, peer: Peer) -> int:

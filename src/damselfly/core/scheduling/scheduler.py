@@ -243,7 +243,7 @@ class Scheduler:
             self._leave_swarm(task, host_id)  # what it had is another edition
         swarm = self.swarms.get(edition.edition_id)
         if swarm is None:
-            swarm = self.swarms[edition.edition_id] = Swarm(edition)
+            swarm = self.swarms[edition.edition_id] = Swarm(edition, links_max=2 * self._neighbours)
             for holder, editions in self._holdings.items():
                 if edition.edition_id in editions:
                     self._add_holder(swarm, self.hosts[holder])
@@ -259,7 +259,7 @@ class Scheduler:
     def _on_whole(self, swarm: Swarm, peer: Peer) -> None:
         """A peer misses nothing any more: it wants nothing, and goes on giving."""
         host_id, edition = peer.host.host_id, swarm.edition
-        peer.is_whole = True
+        swarm.finish(peer)
         holdings = self._holdings[host_id]
         holdings.pop(edition.edition_id, None)
         holdings[edition.edition_id] = None
@@ -282,7 +282,8 @@ class Scheduler:
         for parent in parents:
             swarm.link(peer.host.host_id, parent.host.host_id)
         becomes_child = not peer.is_child and swarm.child_count < self._children_max
-        peer.is_child |= becomes_child
+        if becomes_child:
+            swarm.adopt(peer, is_child=True)
         if not parents and not becomes_child:
             return []
         return [
@@ -295,17 +296,15 @@ class Scheduler:
         ]
 
     def _candidates(self, swarm: Swarm, child: Peer, now_s: float) -> list[Peer]:
-        """Return who may be offered to a peer: reachable, with room, not known to it."""
-        links_max = 2 * self._neighbours
+        """Return whom to offer to a peer, perhaps: reachable, with room, not known to it."""
         return [
             peer
-            for host_id, peer in swarm.peers.items()
+            for peer in swarm.near(child.host.location, self._rng)
             if peer is not child
             and (peer.can_upload or child.can_upload)
-            and len(peer.neighbours) < links_max
-            and host_id not in child.neighbours
-            and host_id not in child.avoided
-            and not self._blame.is_banned(host_id, now_s=now_s)
+            and peer.host.host_id not in child.neighbours
+            and peer.host.host_id not in child.avoided
+            and not self._blame.is_banned(peer.host.host_id, now_s=now_s)
         ]
 
     def _on_peer_progressed(self, event: PeerProgressed, now_s: float) -> list[Instruction]:
@@ -331,7 +330,7 @@ class Scheduler:
         peer = swarm.peers[event.host_id]
         instructions: list[Instruction] = []
         if event.accused == SUPERNODE:
-            peer.is_child = False  # offered again when it is hungry
+            swarm.adopt(peer, is_child=False)  # offered again when it is hungry
             return instructions
         swarm.unlink(event.host_id, event.accused)
         if event.reason == "missing":
@@ -343,12 +342,7 @@ class Scheduler:
         ):
             instructions.append(BanHost(host_id=event.accused, told=tuple(self.hosts)))
             for each in self.swarms.values():
-                for neighbour in (
-                    each.peers[event.accused].neighbours.copy()
-                    if (event.accused in each.peers)
-                    else ()
-                ):
-                    each.unlink(event.accused, neighbour)
+                each.isolate(event.accused)
         return instructions + self._offer_first(swarm, peer, now_s)
 
     def _forget_holding(self, swarm: Swarm, host_id: HostId) -> None:
@@ -369,5 +363,5 @@ class Scheduler:
         self._forget_if_whole(swarm)
 
     def _forget_if_whole(self, swarm: Swarm) -> None:
-        if all(peer.is_whole for peer in swarm.peers.values()):
+        if not swarm.missing_count:
             self.swarms.pop(swarm.edition.edition_id, None)
