@@ -106,13 +106,20 @@ class SourceUnreachableError(SourceError):
 
     Attributes:
         url: The source, without credentials and query.
+        copy_age_s: How long ago it confirmed what the cache has; None: there is nothing whole.
     """
 
     exit_code = 11
 
-    def __init__(self, *, url: str, reason: str) -> None:
-        self.url, self.reason = url, reason
-        super().__init__(f"source {url} cannot be reached: {reason}; try again when it is up")
+    def __init__(self, *, url: str, reason: str, copy_age_s: float | None = None) -> None:
+        self.url, self.reason, self.copy_age_s = url, reason, copy_age_s
+        hint = "; try again when it is up"
+        if copy_age_s is not None:
+            hint += (
+                f", or let the setting serve_stale hand out the copy that it confirmed "
+                f"{copy_age_s:.0f} s ago"
+            )
+        super().__init__(f"source {url} cannot be reached: {reason}{hint}")
 
 
 class SourceRefusedError(SourceError):
@@ -328,17 +335,17 @@ class NoProviderError(DamselflyError):
     """Nobody can give the missing blocks.
 
     Attributes:
-        missing_count: How many blocks are missing.
+        missing_count: How many blocks are missing; 0 is not known.
     """
 
     exit_code = 51
     http_status = 503
 
-    def __init__(self, *, missing_count: int, reason: str) -> None:
+    def __init__(self, *, reason: str, missing_count: int = 0) -> None:
         self.missing_count, self.reason = missing_count, reason
+        missing = f"the {missing_count} missing blocks" if missing_count else "the content"
         super().__init__(
-            f"{missing_count} blocks are missing and nobody can give them: {reason}; "
-            "run the same command again to resume"
+            f"nobody can give {missing}: {reason}; run the same command again to resume"
         )
 
 

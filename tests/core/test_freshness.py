@@ -17,13 +17,19 @@ NONE = Validators()
 
 
 def cached(
-    *, is_whole: bool = True, digest: bool = False, validators: Validators = V1, at: float = 0.0
+    *,
+    is_whole: bool = True,
+    digest: bool = False,
+    validators: Validators = V1,
+    at: float = 0.0,
+    has_swarm: bool = False,
 ) -> Cached:
     return Cached(
         is_whole=is_whole,
         is_named_by_digest=digest,
         validators=validators,
         validated_wall_s=at,
+        has_swarm=has_swarm,
     )
 
 
@@ -92,3 +98,15 @@ def test_date_alone_names_a_version() -> None:
     verdict = judge_after(cached(validators=dated), word, policy=StalePolicy.NEVER)
 
     assert verdict is Verdict.HIT
+
+
+@pytest.mark.parametrize(
+    ("status", "is_whole", "verdict"),
+    [(None, True, Verdict.STALE), (None, False, Verdict.FAIL), (404, True, Verdict.FAIL)],
+)
+def test_swarm_that_downloads_just_now_is_joined_while_the_source_is_silent(
+    *, status: int | None, is_whole: bool, verdict: Verdict
+) -> None:
+    entry = cached(is_whole=is_whole, has_swarm=True)
+
+    assert judge_after(entry, SourceWord(status=status), policy=StalePolicy.NEVER) is verdict

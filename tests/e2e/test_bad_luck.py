@@ -128,25 +128,6 @@ async def test_source_that_changes_midway_gives_the_new_content_or_nothing(
     assert site.path("out").read_bytes() in (new, content(6 * MIB))
 
 
-async def test_source_is_down_while_the_supernode_has_the_content(
-    site: Site,
-) -> None:
-    data = content(2 * MIB)
-    config = site.path("config.toml")
-    config.write_text('[supernode.source]\nfreshness_window = "0s"\n')
-    supernode = await site.supernode("--config", str(config))
-    async with FakeSource() as short_lived:
-        short_lived.add("/f", data)
-        url = short_lived.url("/f")
-        first = await dfget(url, "-O", site.path("one"), "--supernode", supernode.address)
-
-    ended = await dfget(url, "-O", site.path("two"), "--supernode", supernode.address)
-
-    assert (first.code, ended.code) == (0, 0), ended.err
-    assert ended.json["is_stale"]
-    assert site.path("two").read_bytes() == data
-
-
 async def test_wrong_digest_hands_nothing_out(
     site: Site, source: FakeSource, daemon: Running
 ) -> None:

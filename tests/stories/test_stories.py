@@ -68,6 +68,7 @@ DOWNLOAD: dict[str, Callable[..., dl.Event]] = {
     "lose-supernode": lambda: dl.SuperNodeLost(),  # noqa: PLW0108  # as its neighbours
     "supernode-back": lambda: dl.SuperNodeBack(),  # noqa: PLW0108
     "supernode-fails": lambda word: dl.SuperNodeFailed(can_use_source=word == "use-source"),
+    "permit": lambda word: dl.SourcePermitted(is_permitted=word == "yes"),
     "source": lambda word: dl.SourceAnswered(is_granted=word == "yes", retry_after_s=2.0),
     "source-ends": lambda word: dl.SourceEnded(is_ok=word == "ok"),
     "tick": lambda: dl.Ticked(),  # noqa: PLW0108

@@ -6,7 +6,7 @@ from typing import Final
 import crc32c
 
 from damselfly.clock import now_s
-from damselfly.core.downloading.events import Failure
+from damselfly.core.downloading.events import Failure, FetchFailed
 from damselfly.core.peer import HostId
 from damselfly.errors import (
     BlockCorruptError,
@@ -107,6 +107,16 @@ class BlockFetcher:
 
         if reason := reason or await asyncio.to_thread(check_and_store):
             raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
+
+
+def failed_fetch(block_index: int, host_id: HostId, exc: ParentError) -> FetchFailed:
+    """Return a failed fetch as the mind of the download is told it."""
+    return FetchFailed(
+        block_index=block_index,
+        host_id=host_id,
+        failure=failure_of(exc),
+        retry_after_s=getattr(exc, "retry_after_s", 0.0),
+    )
 
 
 def failure_of(exc: ParentError) -> Failure:

@@ -23,12 +23,12 @@ from damselfly.errors import (
     SourceChangedError,
     revive,
 )
-from damselfly.services.block_fetcher import failure_of
+from damselfly.services import supernode_talk as talk
+from damselfly.services.block_fetcher import failed_fetch
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.linked_peers import LinkedPeers
 from damselfly.services.open_edition import OpenEdition
 from damselfly.services.reading import check_whole
-from damselfly.services.supernode_talk import Told, edition_told, join_message, told_message
 from damselfly.services.tally import Tally
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
@@ -38,7 +38,6 @@ from damselfly.wire import session_messages as wire
 from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, ProviderBytes
 
 TICK_S: Final = 0.1
-BUFFERS_KEPT_MAX: Final = 8
 
 log = get_log()
 
@@ -49,14 +48,13 @@ class DownloadRun:
     Attributes:
         mind: Decides.
         outcome: The sealed entry, or why there is none.
-        waiter_count: Requesters that wait for it.
         tally: What there is to say about it.
     """
 
     def __init__(self, parts: DownloadParts, spec: TaskSpec, request: DownloadRequest) -> None:
         self._parts = parts
         self._spec = spec
-        self._request = request
+        self._is_permitted = request.can_use_source
         self._throttle = Throttle(request.rate_bytes_per_s)
         self.mind = self._new_mind()
         self._open: OpenEdition | None = None
@@ -67,15 +65,16 @@ class DownloadRun:
         self._running: asyncio.Task[None] | None = None
         self._failure: DamselflyError | None = None  # the reason behind a Fail
         self._has_restarted = False
+        self._reading: asyncio.Task[None] | None = None  # from the source
+        self._is_direct = False  # all of it comes from the source: no SuperNode has a say
         self._sealed_digest: Digest | None = None
         self.outcome: asyncio.Future[StoredEdition] = asyncio.get_running_loop().create_future()
-        self.waiter_count = 0
         self.tally = Tally(parts.metrics)
 
     def _new_mind(self) -> Download:
         return Download(
             slots=self._parts.slots,
-            can_use_source=self._request.can_use_source,
+            can_use_source=self._is_permitted,
             rng=self._parts.rng,
             now_s=now_s(),
         )
@@ -91,6 +90,15 @@ class DownloadRun:
         return self.tally.progress(size_bytes=size, parent_count=len(self._peers))
 
     # --- life
+
+    def permit(self, *, is_permitted: bool) -> None:
+        """Allow or forbid to go to the source, from now on."""
+        if is_permitted == self._is_permitted:
+            return
+        self._is_permitted = is_permitted
+        if self._is_direct and not is_permitted:
+            self._end_with(NoProviderError(reason=todo.GiveUp.SOURCE_FORBIDDEN))
+        self._handle(core.SourcePermitted(is_permitted=is_permitted))
 
     def start(self) -> None:
         """Begin."""
@@ -113,7 +121,10 @@ class DownloadRun:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                if self._parts.session is None:
+                if self._parts.session is None and not self._is_permitted:
+                    reason = f"{todo.GiveUp.SOURCE_FORBIDDEN}, and there is no SuperNode"
+                    self._end_with(NoProviderError(reason=reason))
+                elif self._parts.session is None:
                     self._tasks.create_task(self._obtain_directly())
                 else:
                     self._begin_with_supernode(self._parts.session)
@@ -174,7 +185,7 @@ class DownloadRun:
         assert self._parts.session is not None
         here = self._parts.store.editions_of(self._spec.task_id)
         entry = self._entry or next(iter(here), None)
-        self._parts.session.post(join_message(self._spec, entry))
+        self._parts.session.post(talk.join_message(self._spec, entry))
 
     def on_session(self) -> None:
         """The session is open."""
@@ -209,7 +220,7 @@ class DownloadRun:
                 self._end_with(exc)
 
     async def _take_in(self, message: wire.SuperNodeMessage) -> None:
-        if self._is_done:
+        if self._is_done or self._is_direct:
             return
         match message:
             case wire.EditionTold():
@@ -222,20 +233,15 @@ class DownloadRun:
                 self._on_parents_offered(message)
             case wire.Failed():
                 self._on_failed(message)
-            case wire.SourceAnswered():
-                answered = core.SourceAnswered(
-                    is_granted=message.is_granted, retry_after_s=message.retry_after_s
-                )
-                self._handle(answered)
-            case wire.Banned():
-                self._handle(core.ParentBanned(host_id=HostId(message.host_id)))
+            case wire.SourceAnswered() | wire.Banned():
+                self._handle(talk.event_told(message))
             case wire.Welcome():
                 pass
             case _:
                 assert_never(message)
 
     async def _on_edition_told(self, told: wire.EditionTold) -> None:
-        edition = edition_told(told, self._spec)
+        edition = talk.edition_told(told, self._spec)
         self.tally.is_stale = told.is_stale
         if told.is_stale:
             self.tally.note("the source could not be asked whether this is still its content")
@@ -370,7 +376,10 @@ class DownloadRun:
             case todo.ReportProgress() | todo.Complain() | todo.AskSource():
                 self._tell_supernode(instruction)
             case todo.FetchFromSource():
-                self._tasks.create_task(self._go_to_source(instruction))
+                self._reading = self._tasks.create_task(self._go_to_source(instruction))
+            case todo.StopSource():
+                assert self._reading is not None
+                self._reading.cancel()
             case todo.Finish():
                 self._tasks.create_task(self._finish())
             case todo.Fail():
@@ -382,15 +391,14 @@ class DownloadRun:
             case _:
                 assert_never(instruction)
 
-    def _tell_supernode(self, instruction: Told) -> None:
+    def _tell_supernode(self, instruction: talk.Told) -> None:
         if self._parts.session is None:
             return
         if isinstance(instruction, todo.Complain):
             log.warning("parent_failed", host=instruction.host_id, why=instruction.reason)
         is_idle = self._parts.uploads.load < self._parts.slots
-        self._parts.session.post(
-            told_message(instruction, self._spec, self._entry, is_idle=is_idle)
-        )
+        told = talk.told_message(instruction, self._spec, self._entry, is_idle=is_idle)
+        self._parts.session.post(told)
 
     # --- fetching
 
@@ -402,14 +410,7 @@ class DownloadRun:
         except ParentError as exc:
             log.debug("fetch_failed", host=host_id, block_index=block_index, reason=str(exc))
             del self._fetches[block_index, host_id]
-            self._handle(
-                core.FetchFailed(
-                    block_index=block_index,
-                    host_id=host_id,
-                    failure=failure_of(exc),
-                    retry_after_s=getattr(exc, "retry_after_s", 0.0),
-                )
-            )
+            self._handle(failed_fetch(block_index, host_id, exc))
         except DamselflyError as exc:
             self._end_with(exc)  # our own disk
         except asyncio.CancelledError:
@@ -438,6 +439,7 @@ class DownloadRun:
 
     async def _obtain_directly(self) -> None:
         """Get the edition as a SuperNode would: from the cache, else from the source."""
+        self._is_direct = True
         try:
             entry = await self._parts.seeding.obtain(self._spec, self)
         except SourceChangedError as exc:

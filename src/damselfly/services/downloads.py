@@ -1,6 +1,7 @@
 """What a host downloads: one run per task, shared by all who ask for it."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -31,6 +32,8 @@ class Downloads:
     def __init__(self, parts: DownloadParts) -> None:
         self._parts = parts
         self._runs: dict[TaskId, DownloadRun] = {}
+        # {run: requests that wait for it}; one that allows the source causes what others forbid.
+        self._waiting: dict[DownloadRun, list[DownloadRequest]] = defaultdict(list)
         # {download id: entry, pinned}: handed out, until their requester has placed them.
         self._handed_out: dict[str, StoredEdition] = {}
         self._next_id = 0
@@ -96,18 +99,30 @@ class Downloads:
             run = DownloadRun(self._parts, spec, request)
             self._runs[spec.task_id] = run
             run.start()
-        run.waiter_count += 1
+        self._wait_with(run, request)
         try:
             await self._wait(run, on_progress)
             entry = run.outcome.result()
             entry.pin()
             return self._hand_out(entry, started_s, run.tally.bytes_by, run)
         finally:
-            run.waiter_count -= 1
-            if not run.waiter_count:
-                await run.end()
-                if self._runs.get(spec.task_id) is run:
-                    del self._runs[spec.task_id]
+            await self._leave(run, spec.task_id, request)
+
+    def _wait_with(self, run: DownloadRun, request: DownloadRequest) -> None:
+        waiting = self._waiting[run]
+        waiting.append(request)
+        run.permit(is_permitted=any(each.can_use_source for each in waiting))
+
+    async def _leave(self, run: DownloadRun, task_id: TaskId, request: DownloadRequest) -> None:
+        waiting = self._waiting[run]
+        waiting.remove(request)
+        if waiting:
+            run.permit(is_permitted=any(each.can_use_source for each in waiting))
+            return
+        del self._waiting[run]
+        await run.end()
+        if self._runs.get(task_id) is run:
+            del self._runs[task_id]
 
     def _known_by_digest(self, spec: TaskSpec) -> StoredEdition | None:
         if spec.digest is None:

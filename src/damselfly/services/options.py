@@ -35,7 +35,9 @@ class SourceOptions:
     Attributes:
         freshness_window_s: A source that confirmed an edition is not asked again sooner.
         negative_window_s: A 404 is remembered that long.
-        serve_stale: See `StalePolicy`.
+        serve_stale: Whether a cached content is handed out although its source did not confirm
+            it: `never`, `unreachable` (if the source gives no answer at all), or `always` (also
+            if it answers with an error). It is told as stale then.
         connections_max: Requests to one source host at a time.
         rate_bytes_per_s: Limit for one source host; 0 is none.
         fallbacks_max: Hosts that may go to the source themselves for one task at a time.
@@ -47,7 +49,7 @@ class SourceOptions:
 
     freshness_window_s: float = 10.0
     negative_window_s: float = 2.0
-    serve_stale: StalePolicy = StalePolicy.UNREACHABLE
+    serve_stale: StalePolicy = StalePolicy.NEVER
     connections_max: int = 16
     rate_bytes_per_s: float = 0.0
     fallbacks_max: int = 2

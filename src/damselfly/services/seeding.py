@@ -24,7 +24,15 @@ from damselfly.core.caching.freshness import (
 )
 from damselfly.core.digest import Digest
 from damselfly.core.downloading.backoff import Backoff
-from damselfly.core.task import Edition, Headers, SourceFacts, TaskId, TaskSpec, name_edition
+from damselfly.core.task import (
+    Edition,
+    EditionId,
+    Headers,
+    SourceFacts,
+    TaskId,
+    TaskSpec,
+    name_edition,
+)
 from damselfly.errors import (
     DigestMismatchError,
     SourceChangedError,
@@ -90,15 +98,26 @@ class Seeding:
         # {(task, headers): when its 404 is forgotten}
         self._refused: dict[tuple[TaskId, Headers], float] = {}
 
-    async def obtain(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
+    async def obtain(
+        self,
+        spec: TaskSpec,
+        listener: SeedListener,
+        *,
+        has_swarm: Callable[[EditionId], bool] = lambda _: False,
+    ) -> StoredEdition:
         """Return the sealed entry of the task's present edition.
+
+        Args:
+            spec: What is asked for.
+            listener: Hears of it.
+            has_swarm: Whether hosts are downloading an edition at this moment.
 
         Raises:
             SourceError: The source did not give it; what came is kept for the next time.
             DigestMismatchError: It is not what its digest promises; nothing is kept.
             StorageFullError: There is no room.
         """
-        entry, verdict = await self._choose(spec)
+        entry, verdict = await self._choose(spec, has_swarm)
         if entry is None or verdict is Verdict.FETCH:
             return await self._fetch(spec, listener)
         entry.pin()
@@ -114,7 +133,9 @@ class Seeding:
 
     # --- cache or source
 
-    async def _choose(self, spec: TaskSpec) -> tuple[StoredEdition | None, Verdict]:
+    async def _choose(
+        self, spec: TaskSpec, has_swarm: Callable[[EditionId], bool]
+    ) -> tuple[StoredEdition | None, Verdict]:
         entries = self._store.editions_of(spec.task_id)
         entry = max(entries, key=lambda e: (e.is_sealed, e.validated_wall_s), default=None)
         if entry is None:
@@ -124,6 +145,7 @@ class Seeding:
             is_named_by_digest=spec.digest is not None,
             validators=entry.edition.validators,
             validated_wall_s=entry.validated_wall_s,
+            has_swarm=has_swarm(entry.edition.edition_id),
         )
         window_s = self._options.freshness_window_s
         verdict = judge_before(cached, now_wall_s=self._now_wall_s(), window_s=window_s)
@@ -139,6 +161,11 @@ class Seeding:
             error = exc
         verdict = judge_after(cached, word, policy=self._options.serve_stale)
         if verdict is Verdict.FAIL:
+            if isinstance(error, SourceUnreachableError) and entry.is_sealed:
+                age_s = self._now_wall_s() - entry.validated_wall_s
+                raise SourceUnreachableError(
+                    url=error.url, reason=error.reason, copy_age_s=age_s
+                ) from error
             if error is not None:
                 raise error
             raise SourceRefusedError(url=spec.display_url, status=word.status or 0)

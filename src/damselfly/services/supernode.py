@@ -368,7 +368,9 @@ class SuperNode:
     async def _obtain(self, spec: TaskSpec, listener: _SeedListener) -> StoredEdition:
         """Seed; a bug of ours ends this task alone."""
         try:
-            return await self._seeding.obtain(spec, listener)
+            return await self._seeding.obtain(
+                spec, listener, has_swarm=self._scheduler.swarms.__contains__
+            )
         except DamselflyError:
             raise
         except Exception as exc:

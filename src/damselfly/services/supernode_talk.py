@@ -1,7 +1,9 @@
 """What a download says to its SuperNode and hears from it: values to messages and back."""
 
 from damselfly.core.digest import Digest
+from damselfly.core.downloading import events as core
 from damselfly.core.downloading import instructions as todo
+from damselfly.core.peer import HostId
 from damselfly.core.task import Edition, EditionId, TaskSpec, Validators, is_edition_id
 from damselfly.errors import RemoteProtocolError
 from damselfly.storage.store import StoredEdition
@@ -49,6 +51,17 @@ def told_message(
                 block_index=instruction.block_index,
                 reason=instruction.reason,
             )
+
+
+def event_told(message: wire.SourceAnswered | wire.Banned) -> core.Event:
+    """Return what a message means to the mind of a download."""
+    match message:
+        case wire.SourceAnswered():
+            return core.SourceAnswered(
+                is_granted=message.is_granted, retry_after_s=message.retry_after_s
+            )
+        case wire.Banned():
+            return core.ParentBanned(host_id=HostId(message.host_id))
 
 
 def edition_told(told: wire.EditionTold, spec: TaskSpec) -> Edition:

@@ -23,7 +23,8 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
         headers: Lines `Name: value` for the source.
         tag: See `TaskSpec`.
         filter_query: Names of query parameters that are no identity.
-        can_use_source: Whether the peer itself may go to the source if the swarm cannot.
+        can_use_source: Whether the peer itself may go to the source for this request if the
+            swarm cannot give the content.
         rate_bytes_per_s: Limit of this download; 0 is none.
         timeout_s: Limit in time; 0 is none.
     """

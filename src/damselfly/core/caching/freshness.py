@@ -12,8 +12,9 @@ an edition          not asked: confirmed just   the same
 an edition          304, or 200 with the same   the same
                     validators
 an edition          200 with others, or none    read it: a new edition
-an edition          no answer                   whole: hand it out, stale, if the policy is
-                                                `unreachable` or `always`; else fail
+an edition          no answer                   whole: hand it out, stale, if hosts are just
+                                                downloading it, or the policy is `unreachable`
+                                                or `always`; else fail
 an edition          anything else               the same if the policy is `always`; else fail
 ==================  ==========================  =========================================
 """
@@ -28,7 +29,11 @@ OK = 200
 
 
 class StalePolicy(StrEnum):
-    """When content is served although the source did not confirm it."""
+    """When content is served although the source did not confirm it.
+
+    Whatever the policy, a host may join the others that are just downloading an edition: it
+    gets what it would have got a moment earlier.
+    """
 
     NEVER = "never"
     UNREACHABLE = "unreachable"  # the source gives no answer at all
@@ -55,12 +60,14 @@ class Cached:
         is_named_by_digest: The task has a digest: the content can be no other.
         validators: What the source said of it.
         validated_wall_s: When the source last confirmed it; 0 is never.
+        has_swarm: Hosts are downloading it at this moment.
     """
 
     is_whole: bool
     is_named_by_digest: bool
     validators: Validators
     validated_wall_s: float
+    has_swarm: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +100,13 @@ def judge_after(cached: Cached, word: SourceWord, *, policy: StalePolicy) -> Ver
         return Verdict.HIT if cached.is_whole else Verdict.RESUME
     if word.status == OK:
         return Verdict.FETCH
-    allowed = {StalePolicy.ALWAYS} if word.status else {StalePolicy.ALWAYS, StalePolicy.UNREACHABLE}
-    return Verdict.STALE if cached.is_whole and policy in allowed else Verdict.FAIL
+    is_silent = word.status is None
+    is_allowed = (
+        policy is StalePolicy.ALWAYS
+        or (is_silent and policy is StalePolicy.UNREACHABLE)
+        or (is_silent and cached.has_swarm)
+    )
+    return Verdict.STALE if cached.is_whole and is_allowed else Verdict.FAIL
 
 
 def _is_same(cached: Cached, validators: Validators) -> bool:

@@ -31,6 +31,7 @@ from damselfly.core.downloading.events import (
     Sealed,
     SourceAnswered,
     SourceEnded,
+    SourcePermitted,
     SuperNodeBack,
     SuperNodeFailed,
     SuperNodeLost,
@@ -174,10 +175,11 @@ class Download:
                 SuperNodeLost()
                 | SuperNodeBack()
                 | SuperNodeFailed()
+                | SourcePermitted()
                 | SourceAnswered()
                 | SourceEnded()
             ):
-                self._last_resort.take_in(event, now_s=now_s)
+                return self._last_resort.take_in(event, now_s=now_s)
             case _:
                 assert_never(event)
         return []

@@ -154,6 +154,17 @@ class SuperNodeFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePermitted:
+    """The users' permission to go to the source changed: one came, or the last one left.
+
+    Attributes:
+        is_permitted: Some user who waits for the download allows it.
+    """
+
+    is_permitted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceAnswered:
     """The SuperNode said whether we may go to the source."""
 
@@ -188,6 +199,7 @@ Event = (
     | SuperNodeLost
     | SuperNodeBack
     | SuperNodeFailed
+    | SourcePermitted
     | SourceAnswered
     | SourceEnded
     | Ticked

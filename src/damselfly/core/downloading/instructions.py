@@ -77,6 +77,11 @@ class FetchFromSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopSource:
+    """Stop reading from the source: nobody who allows it waits any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """All blocks are held: check the whole, and hand it out."""
 
@@ -108,6 +113,7 @@ Instruction = (
     | Complain
     | AskSource
     | FetchFromSource
+    | StopSource
     | Finish
     | Fail
 )

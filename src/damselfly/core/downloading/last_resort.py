@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from damselfly.core.downloading.events import (
     SourceAnswered,
     SourceEnded,
+    SourcePermitted,
     SuperNodeBack,
     SuperNodeFailed,
     SuperNodeLost,
@@ -20,6 +21,7 @@ from damselfly.core.downloading.instructions import (
     FetchFromSource,
     GiveUp,
     Instruction,
+    StopSource,
 )
 
 STUCK_S = 10.0  # nothing came for so long: a stalled parent is noticed in 2 s, a dead one in 5
@@ -27,7 +29,9 @@ LOST_S = 5.0  # a SuperNode restarts in this time; the peers go on meanwhile
 GIVE_UP_S = 60.0  # nothing came, and the source may not be used
 SOURCE_ATTEMPTS_MAX = 2  # each has its own retries
 
-Told = SuperNodeLost | SuperNodeBack | SuperNodeFailed | SourceAnswered | SourceEnded
+Told = (
+    SuperNodeLost | SuperNodeBack | SuperNodeFailed | SourcePermitted | SourceAnswered | SourceEnded
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,8 @@ class LastResort:
     """
 
     def __init__(self, *, can_use_source: bool, now_s: float) -> None:
-        self._can_use_source = can_use_source
+        self._is_permitted = can_use_source  # by the users ...
+        self._is_ruled_out = False  # ... and not by the SuperNode
         self.has_supernode = True
         self._lost_s: float | None = None
         self._has_failed = False  # the SuperNode gave the task up, and we may go ourselves
@@ -69,8 +74,12 @@ class LastResort:
         """A block came; all is well."""
         self._moved_s = now_s
 
-    def take_in(self, event: Told, *, now_s: float) -> None:
-        """Note what was told."""
+    @property
+    def _can_use_source(self) -> bool:
+        return self._is_permitted and not self._is_ruled_out
+
+    def take_in(self, event: Told, *, now_s: float) -> list[Instruction]:
+        """Note what was told; return what must be done at once."""
         match event:
             case SuperNodeLost():
                 self.has_supernode, self._asked_s = False, None
@@ -82,7 +91,9 @@ class LastResort:
             case SuperNodeFailed():
                 self.has_supernode = False
                 self._has_failed = True
-                self._can_use_source &= event.can_use_source
+                self._is_ruled_out |= not event.can_use_source
+            case SourcePermitted():
+                return self._on_permitted(event)
             case SourceAnswered():
                 self._asked_s = None
                 self._is_granted = event.is_granted
@@ -91,6 +102,15 @@ class LastResort:
                 self._is_reading = False
                 self._failed_count = 0 if event.is_ok else self._failed_count + 1
                 self._moved_s = now_s if event.is_ok else self._moved_s
+        return []
+
+    def _on_permitted(self, event: SourcePermitted) -> list[Instruction]:
+        self._is_permitted = event.is_permitted
+        if event.is_permitted:
+            return []
+        was_reading, self._is_reading = self._is_reading, False
+        self._is_granted = self._is_alone = False  # waiting for others makes sense again
+        return [StopSource()] if was_reading else []
 
     def decide(
         self, look_out: Callable[[], Outlook], *, is_busy: bool, now_s: float

@@ -195,9 +195,12 @@ class Scheduler:
 
     def _on_seed_failed(self, event: SeedFailed) -> list[Instruction]:
         task = self._task(event.task_id)
+        # Whoever downloads an edition that was sealed before goes on with it.
+        broken = task.current.edition.edition_id if task.current else None
+        of_broken = [host_id for host_id, joined in task.joined.items() if joined == broken]
         task.is_asked, task.current = False, None
-        told = {**task.waiting, **task.joined}
-        for host_id in [*task.joined]:
+        told = [*task.waiting, *of_broken]
+        for host_id in of_broken:
             self._leave_swarm(task, host_id)
         task.waiting.clear()
         self._forget_if_empty(event.task_id)

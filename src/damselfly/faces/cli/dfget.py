@@ -55,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--supernode", metavar="HOST:PORT", help="be a peer, without a daemon")
     where.add_argument("--socket", metavar="PATH", help="socket of the daemon")
-    add("--no-source", action="store_true", help="never go to the source from this host")
+    add(
+        "--no-source",
+        action="store_true",
+        help="nothing goes from this host to the source for this download",
+    )
     add("--rate-limit", metavar="SIZE", default="0", help="per second, such as 20MiB")
     add("--timeout", metavar="TIME", default="0", help="give up after, such as 10m")
     add("--filter-query", metavar="A,B", default="", help="query parameters that do not matter")
