@@ -16,7 +16,7 @@ NAMES_BANNED = {"utils", "helpers", "common", "manager", "base", "misc"}
 
 _UNNUMBERED = re.compile(r"\b(?:TODO|FIXME|XXX)\b(?!\(#\d+\))")  # TODO(#12): … is fine
 # Written with a class of one letter each, so that this file does not match itself.
-_MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:[w]ork|[r]oot|[o]pt/wheels)(?![\w-])")
+_MACHINE_PATH = re.compile(r"(?<![\w.~/}-])/(?:[w]ork|[r]oot|[o]pt/wheels)(?![\w-])")
 _INDEX_HOST = re.compile(
     r"[p]ypi\.org|[p]ythonhosted\.org|[d]eb\.debian\.org|--(?:[e]xtra-)?index-url"
 )
