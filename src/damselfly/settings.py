@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from damselfly.errors import SettingsError
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
@@ -176,7 +176,27 @@ def _build_nested(  # one step of a recursion
     return _build(nested_kind, {**stated, **table}, flags, where=where, prefix=path)
 
 
+def _build_list(kind: Any, value: Any, where: str, path: str) -> tuple[Any, ...]:  # noqa: ANN401
+    """Build a list of values, or of options: `[[daemon.proxy.rules]]` for each of them."""
+    if isinstance(value, tuple):
+        return value  # the default, as it stands in the class; a file has lists
+    if not isinstance(value, list):
+        raise SettingsError(where=where, key=path, expected="must be a list")
+    built: list[Any] = []
+    for number, each in enumerate(value, start=1):
+        if not is_dataclass(kind):
+            built.append(_convert(each, kind, "", where=where, key=path))
+        elif isinstance(each, dict):
+            assert isinstance(kind, type)
+            built.append(_build(kind, each, {}, where=where, prefix=f"{path}[{number}]"))
+        else:
+            raise SettingsError(where=where, key=path, expected=f"write it as [[{path}]] tables")
+    return tuple(built)
+
+
 def _convert(value: Any, hint: Any, name: str, *, where: str, key: str) -> Any:  # noqa: ANN401
+    if get_origin(hint) is tuple:
+        return _build_list(get_args(hint)[0], value, where, key)
     try:
         return _converted(value, hint, name)
     except ValueError as exc:
@@ -229,5 +249,9 @@ def _settings(prefix: str, options: Any, usual: Any) -> Iterator[Setting]:  # no
         key = f"{prefix}.{key_of(field.name)}"
         if is_dataclass(value):
             yield from _settings(key, value, default)
+        elif isinstance(value, tuple) and any(is_dataclass(each) for each in value):
+            for number, each in enumerate(value, start=1):
+                is_default = value == default
+                yield Setting(key=f"{key}[{number}]", value=str(each), is_default=is_default)
         else:
             yield Setting(key=key, value=value, is_default=value == default)

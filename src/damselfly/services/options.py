@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from damselfly.core.caching.freshness import StalePolicy
+from damselfly.core.proxying.networks import Networks
+from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
 
 
 def _require(condition: bool, text: str) -> None:  # noqa: FBT001
@@ -115,6 +117,38 @@ class SuperNodeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyOptions:
+    """The daemon's port for programs of this host: registry mirror and HTTP proxy.
+
+    Attributes:
+        listen: `host:port` to listen on; empty: no mirror and no proxy. Elsewhere than on
+            loopback it takes `allow` or `auth_file` as well.
+        allow: Networks whose clients may use it besides this host's own: `10.0.0.0/8`.
+        auth_file: File with `user:password` that proxy clients must give; the environment
+            variable `DAMSELFLY_PROXY_AUTH` may hold it instead.
+        connect_ports: Ports to which CONNECT may lead, besides those that a rule names.
+        tunnels_max: CONNECTs and upgraded connections at a time.
+        idle_timeout_s: A tunnel in which nothing moves for so long is closed.
+        rules: What is done with a request to the proxy; see `ProxyRule`.
+    """
+
+    listen: str = "127.0.0.1:65001"
+    allow: tuple[str, ...] = ()
+    auth_file: str = ""
+    connect_ports: tuple[int, ...] = (443,)  # a proxy that leads to port 25 sends spam
+    tunnels_max: int = 4096  # two files each; a busy host has some hundred
+    idle_timeout_s: float = 900.0  # long polls are shorter
+    rules: tuple[ProxyRule, ...] = USUAL_RULES
+
+    def __post_init__(self) -> None:
+        Networks.parse(self.allow)
+        _require(all(1 <= port <= 65535 for port in self.connect_ports), "ports are 1 to 65535")  # noqa: PLR2004
+        _require(self.tunnels_max >= 1, "tunnels_max must be at least 1")
+        _require(self.idle_timeout_s > 0, "idle_timeout_s must be positive")
+        _require(len(self.rules) <= RULES_MAX, f"there may be {RULES_MAX} rules at most")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonOptions:
     """The daemon of a host.
 
@@ -131,6 +165,7 @@ class DaemonOptions:
         uploads: What it gives to others.
         cache: Quota and reserve.
         source: How sources are asked when the swarm cannot help.
+        proxy: Registry mirror and HTTP proxy for programs of this host.
     """
 
     supernode: str = ""
@@ -144,6 +179,7 @@ class DaemonOptions:
     uploads: UploadOptions = field(default_factory=UploadOptions)
     cache: CacheOptions = field(default_factory=CacheOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
+    proxy: ProxyOptions = field(default_factory=ProxyOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

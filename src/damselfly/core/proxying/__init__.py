@@ -1,0 +1,1 @@
+"""What the proxy does with a request: rules in order, and why one acts."""
