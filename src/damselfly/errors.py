@@ -31,6 +31,7 @@ message is made from them::
     ├── NoProviderError              nobody can give the missing blocks      tell them
     ├── DownloadTimeoutError         the user's own limit                    tell them
     ├── AddressInUseError            a port somebody else listens on         tell them
+    ├── EngineConfigError            a file of a container engine            tell them
     ├── ProtocolError
     │   ├── LocalProtocolError       we were about to break it: our bug
     │   └── RemoteProtocolError      they broke it                           close, blame
@@ -370,6 +371,20 @@ class AddressInUseError(DamselflyError):
     def __init__(self, *, address: str, reason: str) -> None:
         self.address, self.reason = address, reason
         super().__init__(f"cannot listen on {address}: {reason}")
+
+
+class EngineConfigError(DamselflyError):
+    """A container engine's configuration cannot be read or written.
+
+    Attributes:
+        path: The file.
+    """
+
+    exit_code = 61
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
 
 
 class ProtocolError(DamselflyError):

@@ -1,4 +1,4 @@
-"""The command `damselfly`: supernode, daemon, up, settings, version."""
+"""The command `damselfly`: supernode, daemon, up, install, uninstall, settings, version."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from damselfly.errors import DamselflyError
+from damselfly.faces.cli.engines import install, uninstall
 from damselfly.faces.cli.places import data_folder
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
 from damselfly.settings import options_for, read_file, settings_in_force
@@ -171,6 +172,10 @@ def up(
         _options(DaemonOptions, "daemon", config, {"data": daemon_data}),
     )
     _run_until_signal(lambda stop: run_both(*both, say=_say, stop=stop))
+
+
+app.command()(install)
+app.command()(uninstall)
 
 
 @settings_app.command("show")

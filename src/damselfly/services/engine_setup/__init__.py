@@ -1,0 +1,1 @@
+"""Setting container engines up to pull through the daemon, and undoing it."""
