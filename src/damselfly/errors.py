@@ -7,7 +7,8 @@ message is made from them::
     ├── UsageError                   the caller asked for the impossible     tell them
     │   ├── SettingsError            a file, a key, what was expected
     │   ├── TaskSpecError            a URL, digest or header that is none
-    │   └── OutputError              the output path cannot be written
+    │   ├── OutputError              the output path cannot be written
+    │   └── RangeUnsatisfiableError  a range beyond the end of the content
     ├── SourceError                  the source
     │   ├── SourceUnreachableError   no answer                               retry, backoff
     │   ├── SourceRefusedError       an answer that is a refusal             pass it on
@@ -93,6 +94,21 @@ class OutputError(UsageError):
     def __init__(self, *, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"cannot write {path}: {reason}")
+
+
+class RangeUnsatisfiableError(UsageError):
+    """A range beyond the end of the content.
+
+    Attributes:
+        asked: The Range header.
+        size_bytes: Length of the content.
+    """
+
+    http_status = 416
+
+    def __init__(self, *, asked: str, size_bytes: int) -> None:
+        self.asked, self.size_bytes = asked, size_bytes
+        super().__init__(f"range {asked!r} is beyond the {size_bytes} bytes of the content")
 
 
 class SourceError(DamselflyError):

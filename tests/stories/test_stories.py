@@ -65,6 +65,9 @@ DOWNLOAD: dict[str, Callable[..., dl.Event]] = {
     "fail": lambda index, name, why: dl.FetchFailed(
         block_index=int(index), host_id=HostId(name), failure=dl.Failure(why), retry_after_s=0.5
     ),
+    "read": lambda name, index: dl.ReaderMoved(
+        reader=int(name), block_index=None if index == "-" else int(index)
+    ),
     "lose-supernode": lambda: dl.SuperNodeLost(),  # noqa: PLW0108  # as its neighbours
     "supernode-back": lambda: dl.SuperNodeBack(),  # noqa: PLW0108
     "supernode-fails": lambda word: dl.SuperNodeFailed(can_use_source=word == "use-source"),

@@ -1,14 +1,15 @@
 """What a host downloads: one run per task, shared by all who ask for it."""
 
 import asyncio
+import contextlib
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Final, TypeVar
 
 from damselfly.clock import now_s
 from damselfly.core.task import TaskId, TaskSpec
 from damselfly.errors import DownloadTimeoutError
+from damselfly.services.content import Content
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.download_run import DownloadRun
 from damselfly.storage.store import StoredEdition
@@ -22,6 +23,8 @@ from damselfly.wire.local_messages import (
 )
 
 PROGRESS_S: Final = 0.5  # what a person can follow; each line costs both sides
+
+T = TypeVar("T")
 
 log = get_log()
 
@@ -48,29 +51,59 @@ class Downloads:
         """
         spec = request.spec()
         started_s = now_s()
+        with self._counted(spec):
+            return await _in_time(request, self._get(spec, request, on_progress, started_s))
+
+    @contextlib.asynccontextmanager
+    async def read(self, request: DownloadRequest) -> AsyncIterator[Content]:
+        """Give a content as soon as its edition is known, to be read while it comes.
+
+        Leaving the block gives it up, for this reader alone.
+
+        Raises:
+            DamselflyError: Whatever ended it without content.
+        """
+        spec = request.spec()
+        with self._counted(spec):
+            async with contextlib.AsyncExitStack() as stack:
+                yield await _in_time(request, self._open(stack, spec, request))
+
+    async def _open(
+        self, stack: contextlib.AsyncExitStack, spec: TaskSpec, request: DownloadRequest
+    ) -> Content:
+        run: DownloadRun | None = None
+        entry = self._known_by_digest(spec)
+        if entry is None:
+            run = await stack.enter_async_context(self._joined(spec, request))
+            while run.entry is None and not run.outcome.done():
+                await run.news.wait()
+            entry = run.entry or run.outcome.result()
+        entry.pin()
+        stack.callback(entry.unpin)
+        return Content(spec, entry, run)
+
+    @contextlib.contextmanager
+    def _counted(self, spec: TaskSpec) -> Iterator[None]:
+        """Count and log how a download ends."""
+        started_s = now_s()
         self._parts.metrics.downloads_running.inc()
         outcome = "failed"
         try:
-            async with asyncio.timeout(request.timeout_s or None):
-                finished = await self._get(spec, request, on_progress, started_s)
+            yield
             outcome = "finished"
-        except TimeoutError as exc:
-            raise DownloadTimeoutError(timeout_s=request.timeout_s) from exc
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             outcome = "cancelled"
             raise
         finally:
             self._parts.metrics.downloads_running.dec()
             self._parts.metrics.downloads.labels(outcome).inc()
-            seconds = round(now_s() - started_s, 3)
             log.info(
                 "download_ended",
                 outcome=outcome,
                 url=spec.display_url,
                 task=spec.task_id,
-                seconds=seconds,
+                seconds=round(now_s() - started_s, 3),
             )
-        return finished
 
     def content_of(self, download_id: str) -> StoredEdition | None:
         """Return the entry of a download that was handed out and not released."""
@@ -94,35 +127,46 @@ class Downloads:
             entry.pin()
             size = entry.edition.size_bytes or 0
             return self._hand_out(entry, started_s, ProviderBytes(cache=size))
-        run = self._runs.get(spec.task_id)
+        async with self._joined(spec, request) as run:
+            await self._wait(run, on_progress)
+            entry = run.outcome.result()
+            entry.pin()
+            return self._hand_out(entry, started_s, run.tally.bytes_by, run)
+
+    @contextlib.asynccontextmanager
+    async def _joined(self, spec: TaskSpec, request: DownloadRequest) -> AsyncIterator[DownloadRun]:
+        """Give the run of a task; the last one who leaves it ends it."""
+        while (run := self._runs.get(spec.task_id)) is not None and run.is_ending:
+            await self._end(run)
         if run is None or run.outcome.done():
             run = DownloadRun(self._parts, spec, request)
             self._runs[spec.task_id] = run
             run.start()
         self._wait_with(run, request)
         try:
-            await self._wait(run, on_progress)
-            entry = run.outcome.result()
-            entry.pin()
-            return self._hand_out(entry, started_s, run.tally.bytes_by, run)
+            yield run
         finally:
-            await self._leave(run, spec.task_id, request)
+            await self._leave(run, request)
 
     def _wait_with(self, run: DownloadRun, request: DownloadRequest) -> None:
         waiting = self._waiting[run]
         waiting.append(request)
         run.permit(is_permitted=any(each.can_use_source for each in waiting))
 
-    async def _leave(self, run: DownloadRun, task_id: TaskId, request: DownloadRequest) -> None:
+    async def _leave(self, run: DownloadRun, request: DownloadRequest) -> None:
         waiting = self._waiting[run]
         waiting.remove(request)
         if waiting:
             run.permit(is_permitted=any(each.can_use_source for each in waiting))
             return
         del self._waiting[run]
+        await self._end(run)
+
+    async def _end(self, run: DownloadRun) -> None:
+        """End a run that nobody wants; who wants its task meanwhile waits, and begins another."""
         await run.end()
-        if self._runs.get(task_id) is run:
-            del self._runs[task_id]
+        if self._runs.get(run.spec.task_id) is run:
+            del self._runs[run.spec.task_id]
 
     def _known_by_digest(self, spec: TaskSpec) -> StoredEdition | None:
         if spec.digest is None:
@@ -135,7 +179,7 @@ class Downloads:
     ) -> None:
         told: DownloadProgress | None = None
         while not run.outcome.done():
-            with suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROGRESS_S):
                     await asyncio.shield(run.outcome)
             progress = run.progress()
@@ -196,3 +240,16 @@ class Downloads:
         """Stop all downloads; what they have is kept."""
         for run in self._runs.values():
             run.cancel()
+
+
+async def _in_time(request: DownloadRequest, work: Coroutine[object, object, T]) -> T:
+    """Do what a request wants in the time that it gives.
+
+    Raises:
+        DownloadTimeoutError: It took longer.
+    """
+    try:
+        async with asyncio.timeout(request.timeout_s or None):
+            return await work
+    except TimeoutError as exc:
+        raise DownloadTimeoutError(timeout_s=request.timeout_s) from exc

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from damselfly.core.blocks import BlockSet, Span
-from damselfly.core.digest import BLOCK_DIGEST_BYTES
+from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
 from damselfly.core.peer import HostId
-from damselfly.errors import RemoteProtocolError
+from damselfly.errors import DigestMismatchError, RemoteProtocolError
 from damselfly.services.block_fetcher import BlockFetcher
 from damselfly.services.download_parts import DownloadParts
-from damselfly.services.reading import store_block
-from damselfly.storage.store import StoredEdition
+from damselfly.services.reading import WholeHasher, store_block
+from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.transport.throttle import Throttle
 
 BLOCK_INDEX_MAX = 1 << 24  # 4 TiB in blocks of 256 KiB; a wild index must not cost memory
@@ -22,12 +22,15 @@ class OpenEdition:
     Attributes:
         entry: Where its blocks go; pinned.
         digests: {block: its BLAKE3 digest} as far as they are known.
+        readable: Blocks that are held, and counted.
     """
 
     def __init__(self, parts: DownloadParts, entry: StoredEdition, *, throttle: Throttle) -> None:
         self.entry = entry
-        self.digests = {index: entry.digest_of(index) or b"" for index in entry.held}
+        self.readable = entry.held
+        self.digests = {index: entry.digest_of(index) or b"" for index in self.readable}
         self._fetcher = BlockFetcher(parts, entry, throttle=throttle)
+        self._hasher: WholeHasher | None = None
 
     def bytes_of(self, blocks: BlockSet) -> int:
         """Return how many bytes these blocks have."""
@@ -80,3 +83,40 @@ class OpenEdition:
         """Fetch a block from a parent; see `BlockFetcher.fetch`."""
         expected = self.digests.get(block_index, b"")
         return await self._fetcher.fetch(block_index, host_id, address=address, expected=expected)
+
+    # --- the whole
+
+    def hash_along(self, expected: Digest) -> None:
+        """Hash the whole while its blocks come, so that its end waits for the last one alone."""
+        self._hasher = WholeHasher(self.entry, expected.algorithm)
+        self._hasher.finished = asyncio.ensure_future(self._hasher.run())
+        # What it fails with is told by `check`; nobody may ask any more.
+        self._hasher.finished.add_done_callback(lambda end: end.cancelled() or end.exception())
+        self._hasher.wake()
+
+    def on_held(self, block_index: int) -> None:
+        """There is one more block."""
+        self.readable.add(block_index)
+        if self._hasher is not None:
+            self._hasher.wake()
+
+    def stop_hashing(self) -> None:
+        """The digest of the whole is not wanted any more."""
+        if self._hasher is not None and self._hasher.finished is not None:
+            self._hasher.finished.cancel()
+
+    async def check(self, store: BlockStore, expected: Digest) -> None:
+        """Compare the digest of the whole, of which all blocks are held.
+
+        Raises:
+            DigestMismatchError: It is not what was expected; the entry is dropped.
+        """
+        if self._hasher is None:
+            self.hash_along(expected)
+        assert self._hasher is not None
+        assert self._hasher.finished is not None
+        self._hasher.end()
+        await self._hasher.finished
+        if self._hasher.digest() != expected:
+            store.drop(self.entry)
+            raise DigestMismatchError(expected=str(expected), actual=str(self._hasher.digest()))

@@ -14,9 +14,9 @@ import crc32c
 
 from damselfly.core.blocks import BlockLayout
 from damselfly.core.digest import Digest
-from damselfly.errors import DigestMismatchError, SourceBrokenError, SourceChangedError
+from damselfly.errors import SourceBrokenError, SourceChangedError
 from damselfly.services.hashing import new_hasher
-from damselfly.storage.store import BlockStore, HeldBlock, StoredEdition
+from damselfly.storage.store import HeldBlock, StoredEdition
 from damselfly.transport.provider import SourceReading
 from damselfly.transport.throttle import Throttle
 
@@ -218,17 +218,3 @@ class WholeHasher:
     def digest(self) -> Digest:
         """Return the digest of what was hashed."""
         return Digest(self._algorithm, self._hasher.hexdigest())
-
-
-async def check_whole(store: BlockStore, entry: StoredEdition, expected: Digest) -> None:
-    """Hash an entry whose blocks are all held.
-
-    Raises:
-        DigestMismatchError: It is not what was expected; the entry is dropped.
-    """
-    hasher = WholeHasher(entry, expected.algorithm)
-    hasher.end()
-    await hasher.run()
-    if hasher.digest() != expected:
-        store.drop(entry)
-        raise DigestMismatchError(expected=str(expected), actual=str(hasher.digest()))

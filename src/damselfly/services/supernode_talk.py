@@ -7,9 +7,39 @@ from damselfly.core.peer import HostId
 from damselfly.core.task import Edition, EditionId, TaskSpec, Validators, is_edition_id
 from damselfly.errors import RemoteProtocolError
 from damselfly.storage.store import StoredEdition
+from damselfly.telemetry.log import get_log
+from damselfly.transport.session_client import SessionClient
 from damselfly.wire import session_messages as wire
 
+log = get_log()
+
 Told = todo.ReportProgress | todo.Complain | todo.AskSource
+
+
+class SuperNodeTalk:
+    """What one download tells the SuperNode; nothing on a host that has none."""
+
+    def __init__(self, session: SessionClient | None, spec: TaskSpec) -> None:
+        self._session = session
+        self._spec = spec
+
+    def join(self, entry: StoredEdition | None) -> None:
+        """Say that the task is wanted, and what is held of it."""
+        self._post(join_message(self._spec, entry))
+
+    def leave(self) -> None:
+        """Say that it is not wanted any more."""
+        self._post(wire.Leave(task_id=self._spec.task_id))
+
+    def tell(self, instruction: Told, entry: StoredEdition | None, *, is_idle: bool) -> None:
+        """Say what the mind wants said."""
+        if isinstance(instruction, todo.Complain):
+            log.warning("parent_failed", host=instruction.host_id, why=instruction.reason)
+        self._post(told_message(instruction, self._spec, entry, is_idle=is_idle))
+
+    def _post(self, message: wire.HostMessage) -> None:
+        if self._session is not None:
+            self._session.post(message)
 
 
 def join_message(spec: TaskSpec, entry: StoredEdition | None) -> wire.Join:

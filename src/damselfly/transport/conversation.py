@@ -91,6 +91,9 @@ class Conversation(Generic[I, O]):
                 await self._read(on_message)
             except RemoteProtocolError as exc:
                 broken = exc
+            except asyncio.CancelledError:
+                await self._socket.close()  # it takes CLOSE_TIMEOUT_S at most
+                raise
             finally:
                 self._is_closing = True
                 writer.cancel()

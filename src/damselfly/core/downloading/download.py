@@ -28,6 +28,7 @@ from damselfly.core.downloading.events import (
     ParentLinked,
     ParentLost,
     ParentsOffered,
+    ReaderMoved,
     Sealed,
     SourceAnswered,
     SourceEnded,
@@ -51,7 +52,14 @@ from damselfly.core.downloading.instructions import (
 )
 from damselfly.core.downloading.last_resort import LastResort, Outlook
 from damselfly.core.downloading.parents import Parents
-from damselfly.core.downloading.picking import WINDOW_BLOCKS_MIN, WINDOW_SHARE, Pick, lot, pick
+from damselfly.core.downloading.picking import (
+    WINDOW_BLOCKS_MIN,
+    WINDOW_SHARE,
+    Pick,
+    lot,
+    near_bits,
+    pick,
+)
 from damselfly.core.peer import SUPERNODE, HostId
 from damselfly.errors import InvalidTransitionError
 
@@ -89,6 +97,8 @@ class Download:
         self.held = BlockSet()
         self.listed = BlockSet()
         self.block_count: int | None = None
+        # {reader: the block it waits for}: those who read the content while it comes.
+        self._readers: dict[int, int] = {}
         self._is_started = False
         self._is_sealed = False
         self.is_finished = False
@@ -171,6 +181,10 @@ class Download:
                 return self._on_block_granted(event, now_s)
             case FetchFailed():
                 return self._on_fetch_failed(event, now_s)
+            case ReaderMoved():
+                self._readers.pop(event.reader, None)
+                if event.block_index is not None:
+                    self._readers[event.reader] = event.block_index
             case (
                 SuperNodeLost()
                 | SuperNodeBack()
@@ -288,17 +302,23 @@ class Download:
                 wanted = self._late_bits(now_s)
             if not wanted:
                 break
-            chosen = pick(
-                wanted,
-                self.parents.candidates(now_s=now_s),
-                rarity=self.parents.rarity,
-                window_blocks=window,
-                rng=self._rng,
-            )
+            near = wanted & near_bits(self._readers.values())
+            chosen = self._pick(near, window, now_s) or self._pick(wanted, window, now_s)
             if chosen is None:
                 break
             instructions.append(self._start(chosen, now_s))
         return instructions
+
+    def _pick(self, wanted: int, window: int, now_s: float) -> Pick | None:
+        if not wanted:
+            return None
+        return pick(
+            wanted,
+            self.parents.candidates(now_s=now_s),
+            rarity=self.parents.rarity,
+            window_blocks=window,
+            rng=self._rng,
+        )
 
     def _start(self, chosen: Pick, now_s: float) -> FetchBlock:
         self._running.setdefault(chosen.block_index, {})[chosen.host_id] = now_s

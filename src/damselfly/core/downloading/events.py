@@ -133,6 +133,19 @@ class FetchFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderMoved:
+    """Somebody reads the content while it comes.
+
+    Attributes:
+        reader: Tells readers apart.
+        block_index: What it waits for; None: it has gone.
+    """
+
+    reader: int
+    block_index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SuperNodeLost:
     """The session ended; it is being opened again."""
 
@@ -196,6 +209,7 @@ Event = (
     | BlockGranted
     | BlockStored
     | FetchFailed
+    | ReaderMoved
     | SuperNodeLost
     | SuperNodeBack
     | SuperNodeFailed

@@ -2,7 +2,8 @@
 
 Among the parents that hold something useful the least loaded one; from it the rarest block
 inside the first window that has one. Rare blocks first keep the swarm diverse, the window
-keeps the order of the file, so that whoever reads along does not wait for the end.
+keeps the order of the file. Blocks that a reader waits for come before all others, if
+anybody has them.
 
 Source: the shared scheduling study, sections 3.1 and 10.4.
 """
@@ -15,6 +16,7 @@ from damselfly.core.blocks import lowest_bit
 from damselfly.core.peer import HostId
 
 WINDOW_BLOCKS_MIN = 8
+READ_AHEAD_BLOCKS = 2
 WINDOW_SHARE = 4  # a quarter of the file: 1.18 of the stream's bound at no cost in the last peer
 
 
@@ -107,6 +109,17 @@ def pick(
     offered = chosen.held_bits & wanted_bits
     in_window = offered & window_bits(wanted_bits, offered, window_blocks)
     return Pick(lot(rarity.rarest(in_window), rng), chosen.host_id)
+
+
+def near_bits(positions: Iterable[int]) -> int:
+    """Return the blocks that readers wait for, and the next ones.
+
+    All other slots stay with the rarest: a swarm that reads in order has all the same blocks.
+    """
+    near = 0
+    for position in set(positions):
+        near |= ((1 << READ_AHEAD_BLOCKS) - 1) << position
+    return near
 
 
 def window_bits(wanted_bits: int, offered_bits: int, window_blocks: int) -> int:

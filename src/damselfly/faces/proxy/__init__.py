@@ -1,0 +1,1 @@
+"""What container engines and other programs talk to: registry mirror and HTTP proxy."""

@@ -1,0 +1,183 @@
+"""A content that is read while it comes: verified bytes, in the order of the file.
+
+A reader gets each stretch of bytes as soon as its block is stored; nobody waits for the end.
+One thing is held back: of a content whose whole digest is known, the last block comes when
+the whole has been checked. So a content that is not what it promised never gets out whole.
+"""
+
+import itertools
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from damselfly.core.digest import Digest
+from damselfly.core.task import Edition, TaskSpec
+from damselfly.errors import DamselflyError, SourceChangedError, StorageDamagedError
+from damselfly.services.download_run import DownloadRun
+from damselfly.storage.store import StoredEdition
+from damselfly.wire.local_messages import ProviderBytes
+
+_readers: Final = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes of a content that can be read, or sent by the kernel.
+
+    Attributes:
+        file: Open as long as the content is; shared, so use offsets, never seek.
+        offset: First byte in the file.
+        count: How many.
+    """
+
+    file: BinaryIO
+    offset: int
+    count: int
+
+    def read(self) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            StorageDamagedError: The disk no longer has them.
+        """
+        data = os.pread(self.file.fileno(), self.count, self.offset)
+        if len(data) != self.count:
+            raise StorageDamagedError(path=self.file.name, what="it is shorter than it was")
+        return data
+
+
+class Content:
+    """A content that is there, or on its way; see `Downloads.read`.
+
+    Attributes:
+        spec: What was asked for.
+        edition: The version of it; its size appears when it becomes known.
+        is_held: All of it was here when it was asked for.
+    """
+
+    def __init__(self, spec: TaskSpec, entry: StoredEdition, run: DownloadRun | None) -> None:
+        self.spec = spec
+        self.is_held = run is None
+        self._entry = entry
+        self._run = run
+
+    @property
+    def edition(self) -> Edition:
+        """The version that is read."""
+        return self._entry.edition
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Length; None while the source has not told it."""
+        return self._entry.edition.size_bytes
+
+    @property
+    def digest(self) -> Digest | None:
+        """What the whole hashes to, if that was asked for or is known."""
+        return self.spec.digest or self._entry.edition.digest
+
+    @property
+    def bytes_by(self) -> ProviderBytes:
+        """What is here by now, by where it came from."""
+        if self._run is not None:
+            return self._run.tally.bytes_by
+        return ProviderBytes(cache=self.size_bytes or 0)
+
+    @property
+    def is_stale(self) -> bool:
+        """The source could not be asked whether this is still its content."""
+        return self._run is not None and self._run.tally.is_stale
+
+    async def stretches(
+        self, start_byte: int = 0, stop_byte: int | None = None
+    ) -> AsyncGenerator[Stretch, None]:
+        """Yield the bytes `start_byte <= x < stop_byte`, in order, each as soon as it is here.
+
+        Args:
+            start_byte: The first byte; of a content of known size, not beyond its end.
+            stop_byte: One past the last; None is to the end.
+
+        Raises:
+            DamselflyError: There will be no more: what came before is not the whole.
+        """
+        reader, position = next(_readers), start_byte
+        try:
+            while stop_byte is None or position < stop_byte:
+                stretch = self._at(position)
+                if stretch is None:
+                    if self._is_ended(position):
+                        return
+                    assert self._run is not None
+                    self._run.read_along(reader, position // self.edition.block_bytes)
+                    await self._run.news.wait()
+                    continue
+                if stop_byte is not None and stretch.count > stop_byte - position:
+                    stretch = Stretch(stretch.file, stretch.offset, stop_byte - position)
+                position += stretch.count
+                yield stretch
+        finally:
+            if self._run is not None:
+                self._run.read_along(reader, None)
+
+    async def read_all(self, *, bytes_max: int) -> bytes:
+        """Return a short content whole.
+
+        Raises:
+            DamselflyError: It cannot be had whole, or is longer than `bytes_max`.
+        """
+        parts: list[bytes] = []
+        count = 0
+        async for stretch in self.stretches():
+            count += stretch.count
+            if count > bytes_max:
+                raise DamselflyError(f"{self.spec.display_url} is longer than {bytes_max} bytes")
+            parts.append(stretch.read())
+        return b"".join(parts)
+
+    def _at(self, position: int) -> Stretch | None:
+        """Return what can be read from there to the end of the block, None if nothing can."""
+        self._check_run()
+        block_index, skipped = divmod(position, self.edition.block_bytes)
+        if not self._may_leave(block_index):
+            return None
+        block = self._entry.sendable(block_index)
+        if block is None:
+            raise StorageDamagedError(path=self.spec.display_url, what="it left the cache")
+        if skipped >= block.plain_bytes:
+            return None
+        return Stretch(block.file, block.offset + skipped, block.plain_bytes - skipped)
+
+    def _check_run(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        if run.outcome.cancelled():
+            raise DamselflyError("the download was ended while it was read")
+        if run.outcome.done() and (error := run.outcome.exception()) is not None:
+            raise error
+        if run.entry is not self._entry:
+            raise SourceChangedError(
+                url=self.spec.display_url, promised="one content", came="another one"
+            )
+
+    def _may_leave(self, block_index: int) -> bool:
+        """Say whether a block is held, and not kept back until the whole has been checked."""
+        if self._run is None or self._run.opened is None:
+            return block_index in self._entry.held
+        held = self._run.opened.readable
+        if block_index not in held:
+            return False
+        if self._is_checked:
+            return True
+        if self.size_bytes is None:  # the last one that came may be the last one of all
+            return block_index + 1 in held
+        return block_index + 1 < self.edition.layout.block_count
+
+    @property
+    def _is_checked(self) -> bool:
+        """The whole is what was promised, or nothing was."""
+        return self._run is None or self._run.is_checked or self.digest is None
+
+    def _is_ended(self, position: int) -> bool:
+        return self._is_checked and self.size_bytes is not None and position >= self.size_bytes
