@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -349,58 +348,3 @@ async def test_source_changed_between_two_halves_of_a_download(
 
     assert ended.code == 0, ended.err
     assert output.read_bytes() == new
-
-
-GARBAGE = {
-    "random": os.urandom(1 << 16),
-    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0" * 100,
-    "huge-head": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (1 << 20) + b"\r\n\r\n",
-    "no-websocket": b"GET /v1/session HTTP/1.1\r\nHost: x\r\n\r\n",
-    "wild-block": b"GET /v1/editions/../../../etc/blocks/0 HTTP/1.1\r\nHost: x\r\n\r\n",
-}
-
-
-def resident_bytes(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/statm").read_text().split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-async def test_garbage_on_the_port_costs_neither_the_process_nor_memory(
-    site: Site, source: FakeSource
-) -> None:
-    source.add("/f", content(MIB))
-    supernode = await site.supernode()
-    daemon = await site.daemon("host", supernode.address)
-    before = resident_bytes(supernode.pid)
-
-    for address in (supernode.address, daemon.address):
-        host, _, port = address.rpartition(":")
-        for data in GARBAGE.values():
-            await asyncio.to_thread(send, host, int(port), data)
-        await asyncio.to_thread(send, host, int(port), websocket_of_nothing(10 * MIB))
-
-    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
-    assert ended.code == 0, ended.err
-    assert resident_bytes(supernode.pid) - before < 30 * MIB
-
-
-def send(host: str, port: int, data: bytes) -> None:
-    """Send bytes and wait until the other side has had enough of them."""
-    with socket.create_connection((host, port), timeout=10) as sock:
-        sock.settimeout(10)
-        try:
-            sock.sendall(data)
-            sock.shutdown(socket.SHUT_WR)
-            while sock.recv(1 << 16):
-                pass
-        except OSError:
-            return
-
-
-def websocket_of_nothing(size: int) -> bytes:
-    """Return a session that opens rightly and then sends one message of zeros."""
-    head = (
-        b"GET /v1/session HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    return head + b"\x82\xff" + size.to_bytes(8, "big") + b"\0" * 4 + b"\0" * size

@@ -76,7 +76,11 @@ class TaskSpec:
     digest: Digest | None = None
     tag: str = ""
     filtered_query: tuple[str, ...] = ()
-    headers: Headers = field(default=(), repr=False, compare=False)
+    headers: Headers = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        # Headers, user, password and query are secrets; a repr ends up in logs.
+        return f"TaskSpec({self.display_url})"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", normalise_url(self.url))

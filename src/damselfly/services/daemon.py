@@ -60,11 +60,12 @@ class LocalDownloads:
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         """Run a download while the connection is open; it ends with a line that says how."""
+        body = await request.read()  # 413 if it is too long
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         last: DownloadFinished | DownloadFailed
         try:
-            wanted = decode_request(await request.read())
+            wanted = decode_request(body)
             last = await self._run(wanted, response)
         except DamselflyError as exc:
             last = failed(exc)

@@ -16,6 +16,9 @@ from damselfly.wire import session_messages as wire
 
 HELLO_TIMEOUT_S: Final = 10.0
 SESSIONS_MAX: Final = 20_000  # each costs about 50 KiB
+# What strangers can make us hold is the product: who has said hello is a stranger no more.
+HELLOS_AWAITED_MAX: Final = 512
+MESSAGE_BYTES_MAX: Final = 2 << 20  # a hello with 10,000 holdings has 1.4 MB
 UPLOAD_SLOTS_MAX: Final = 64
 
 Session = Conversation[wire.HostMessage, wire.SuperNodeMessage]
@@ -45,12 +48,14 @@ class HostSessions:
 
     def __init__(self, listener: HostListener) -> None:
         self._listener = listener
+        self._awaited: set[Session] = set()  # their hello has not come yet
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer `GET /v1/session`."""
-        if self._listener.session_count >= SESSIONS_MAX:
+        is_full = self._listener.session_count >= SESSIONS_MAX
+        if is_full or len(self._awaited) >= HELLOS_AWAITED_MAX:
             raise web.HTTPServiceUnavailable(text="enough sessions\n", headers={"Retry-After": "5"})
-        socket = server_socket()
+        socket = server_socket(message_bytes_max=MESSAGE_BYTES_MAX)
         await socket.prepare(request)
         session: Session = Conversation(socket, reads=wire.host_codec, writes=wire.supernode_codec)
         host: Host | None = None
@@ -61,10 +66,12 @@ class HostSessions:
                 self._listener.on_message(host.host_id, message)
                 return
             timer.cancel()
+            self._awaited.discard(session)
             host = _host_of(message, request.remote or "")
             session.post(wire.Welcome(protocol=wire.PROTOCOL, address=host.address))
             self._listener.on_host(host, _holdings_of(message), session)
 
+        self._awaited.add(session)
         timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, session.close)
         try:
             await session.run(on_message)
@@ -74,6 +81,7 @@ class HostSessions:
             pass
         finally:
             timer.cancel()
+            self._awaited.discard(session)
             if host is not None:
                 self._listener.on_session_end(host.host_id, session)
         return socket

@@ -37,6 +37,7 @@ HELD_BATCH_S: Final = 0.15
 HELD_BATCH_BLOCKS: Final = 2
 LINKS_MAX: Final = 64  # per edition; a host is told of 16 at most, the SuperNode has 64 children
 HELLO_TIMEOUT_S: Final = 5.0
+MESSAGE_BYTES_MAX: Final = 256 << 10  # a hello with what is held of 2,000,000 blocks
 # The other side may not have heard of the edition yet: a refusal is tried again after these.
 RETRY_PAUSES_S: Final = (0.1, 0.3, 1.0)
 
@@ -196,7 +197,7 @@ class Links:
             raise web.HTTPNotFound(text="this edition is not held here\n")
         if len(self._links[EditionId(edition_id)]) >= self._links_max:
             raise web.HTTPServiceUnavailable(text="enough links\n")
-        socket = server_socket()
+        socket = server_socket(message_bytes_max=MESSAGE_BYTES_MAX)
         await socket.prepare(request)
         await self._run(socket, EditionId(edition_id), "", is_ours=False)
         return socket
@@ -222,6 +223,7 @@ class Links:
         def on_message(message: LinkMessage) -> None:
             nonlocal link
             if link is None:
+                timer.cancel()
                 link = self._on_hello(edition_id, address, message, conversation, is_ours=is_ours)
                 missed = (self._held_of(edition_id) or BlockSet()) - held
                 if link is not None and missed:  # stored between our hello and theirs
@@ -229,6 +231,7 @@ class Links:
             else:
                 self._on_message(edition_id, link, message)
 
+        timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, conversation.close)
         try:
             await conversation.run(on_message)
         except RemoteProtocolError as exc:
@@ -236,6 +239,7 @@ class Links:
         except (ConnectionError, aiohttp.ClientError):
             pass
         finally:
+            timer.cancel()
             self._forget(edition_id, link)
 
     def _on_hello(

@@ -28,6 +28,8 @@ SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
 # What is handed to the kernel and not sent yet; more would make a slot free long before its
 # block has left, and let more blocks share the link than there are slots.
 NOT_SENT_BYTES_MAX: Final = 128 << 10
+# A child that takes nothing for so long gives its slot back; its network may be down as well.
+STALLED_MS_MAX: Final = 10_000
 HOSTS_REMEMBERED_MAX: Final = 4096
 
 
@@ -151,6 +153,8 @@ class Uploads:
             ).encode()
             with self._metrics.uploads_running.track_inprogress():
                 response = await self._stream(request, header, block)
+        except TimeoutError as exc:
+            raise ConnectionResetError("the child takes no bytes") from exc
         finally:
             entry.unpin()
             if self._on_sent is not None:
@@ -169,7 +173,7 @@ class Uploads:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the child is gone")
-        _limit_unsent(transport)
+        _limit_child(transport)
         loop = asyncio.get_running_loop()
         step = SEND_BYTES if self._throttle.is_limited else block.plain_bytes
         for start in range(0, block.plain_bytes, step):
@@ -181,8 +185,12 @@ class Uploads:
         return response
 
 
-def _limit_unsent(transport: asyncio.BaseTransport) -> None:
+def _limit_child(transport: asyncio.BaseTransport) -> None:
+    """Limit what the kernel holds for a child, and how long for one that does not take it."""
     sock = transport.get_extra_info("socket")
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if sock is not None and option is not None and sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_BYTES_MAX)
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    limits = {"TCP_NOTSENT_LOWAT": NOT_SENT_BYTES_MAX, "TCP_USER_TIMEOUT": STALLED_MS_MAX}
+    for name, limit in limits.items():
+        if (option := getattr(socket, name, None)) is not None:  # not on every system
+            sock.setsockopt(socket.IPPROTO_TCP, option, limit)

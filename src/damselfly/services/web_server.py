@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -9,14 +10,44 @@ from typing import Final
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from damselfly.errors import AddressInUseError
+from damselfly.telemetry.log import get_log
 
 HEAD_BYTES_MAX: Final = 32 << 10  # signed URLs never come here; a session has short requests
 BODY_BYTES_MAX: Final = 1 << 20
 KEEPALIVE_S: Final = 75.0
 SHUTDOWN_S: Final = 2.0  # what runs longer is cut; the other side resumes elsewhere
 BACKLOG: Final = 4096  # a fleet that starts at once
+
+
+log = get_log()
+
+
+class _ServerLog(logging.Handler):
+    """Passes on what aiohttp's server has to say.
+
+    What a stranger sent that is no HTTP is not written down: it may hold a secret, and 10 MB of
+    it would become 40 MB of log.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line of our own."""
+        exc = record.exc_info[1] if record.exc_info else None
+        if isinstance(exc, HttpProcessingError | ConnectionError):
+            log.debug("request_refused", reason=type(exc).__name__)
+        else:
+            reason = record.getMessage()
+            log.error("request_broke", reason=reason, exc_info=record.exc_info or None)
+
+
+def _server_logger() -> logging.Logger:
+    logger = logging.getLogger("damselfly.web")
+    if not logger.handlers:
+        logger.addHandler(_ServerLog())
+        logger.propagate = False
+    return logger
 
 
 def client_session() -> aiohttp.ClientSession:
@@ -31,16 +62,24 @@ def client_session() -> aiohttp.ClientSession:
 def _runner(app: web.Application, *, cancels: bool = False) -> web.AppRunner:
     """Return a runner; with `cancels` a handler ends when its requester goes away."""
     app._client_max_size = BODY_BYTES_MAX  # noqa: SLF001  # no other way after construction
+    app.on_response_prepare.append(_close_if_not_upgraded)
     return web.AppRunner(
         app,
         handle_signals=False,
         handler_cancellation=cancels,
         access_log=None,
+        logger=_server_logger(),
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_S,
         max_line_size=HEAD_BYTES_MAX,
         max_field_size=HEAD_BYTES_MAX,
     )
+
+
+async def _close_if_not_upgraded(request: web.Request, response: web.StreamResponse) -> None:
+    """What follows a request to upgrade is no HTTP: nobody reads it if it was refused."""
+    if "Upgrade" in request.headers and not isinstance(response, web.WebSocketResponse):
+        response.force_close()
 
 
 @contextlib.asynccontextmanager
@@ -103,7 +142,7 @@ async def serving_unix(
                 os.unlink(path)  # noqa: PTH108  # left by a process that was killed
             old_mask = os.umask(0o177)
             try:
-                await web.UnixSite(runner, path).start()
+                await web.UnixSite(runner, path, backlog=BACKLOG).start()
             finally:
                 os.umask(old_mask)
             os.chown(path, -1, group_id)

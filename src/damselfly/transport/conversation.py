@@ -26,10 +26,10 @@ CLOSE_TIMEOUT_S: Final = 1.0
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
-def server_socket() -> web.WebSocketResponse:
+def server_socket(*, message_bytes_max: int) -> web.WebSocketResponse:
     """Return a socket for a handler of ours, with our limits."""
     return web.WebSocketResponse(
-        max_msg_size=MESSAGE_BYTES_MAX,
+        max_msg_size=message_bytes_max,
         heartbeat=HEARTBEAT_S,
         compress=False,
         timeout=CLOSE_TIMEOUT_S,

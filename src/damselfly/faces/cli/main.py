@@ -1,7 +1,9 @@
 """The command `damselfly`: supernode, daemon, up, install, uninstall, settings, version."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -66,7 +68,19 @@ def _run_until_signal(part: Part) -> None:
             loop.add_signal_handler(number, on_signal)
         await part(stop)
 
+    _raise_open_files_limit()
     asyncio.run(run())
+
+
+def _raise_open_files_limit() -> None:
+    """Take all open files that the system allows: each session and link is one.
+
+    The usual soft limit of 1024 is for programs that use select(); a few hundred hosts, or
+    somebody who opens connections and says nothing, would reach it.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _say(text: str) -> None:
