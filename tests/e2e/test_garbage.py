@@ -202,7 +202,7 @@ async def test_children_that_take_no_bytes_lose_their_slots(place: Place) -> Non
         for number, sock in enumerate(stalled):
             request = f"GET {path} HTTP/1.1\r\nHost: x\r\nDamselfly-Host: h-{number}\r\n\r\n"
             sock.sendall(request.encode())
-        statuses = []
+        statuses, body = [], b""
         async with asyncio.timeout(40):
             while "damselfly_uploads_running 4.0" not in await text_of(client, target, "/metrics"):
                 await asyncio.sleep(0.05)
