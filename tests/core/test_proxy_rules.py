@@ -11,6 +11,7 @@ from damselfly.core.proxying.rules import (
     ProxyRule,
     Rules,
     Target,
+    Way,
     why_not_shared,
 )
 from damselfly.errors import TaskSpecError
@@ -60,7 +61,7 @@ def test_the_first_rule_that_matches_acts_and_those_before_say_why_not() -> None
         "its host other.example is not hub.example:80",
         "it is for https, this is http",
         "its path /private/** does not match /models/x",
-        "http://hub.example/models/x is *.example/models/*",
+        "hub.example/models/x is *.example/models/*",
     ]
 
 
@@ -125,30 +126,36 @@ def test_a_connect_is_opened_when_a_rule_names_the_host() -> None:
             ProxyRule(action=P2P, host="*.example", path="/models/**"),
             ProxyRule(action=P2P, host="plain.org", scheme="http"),
             ProxyRule(action=P2P, path="/v2/**"),
-        ]
+        ],
+        connect_ports=[443],
     )
 
-    assert rules.opening("hub.example", 443).is_opened
-    assert not rules.opening("login.example", 443).is_opened
-    assert not rules.opening("plain.org", 443).is_opened
-    assert not rules.opening("bank.org", 443).is_opened
-    assert "rule 1 says direct" in rules.opening("login.example", 443).reason
-    assert "no rule names bank.org" in rules.opening("bank.org", 443).reason
+    assert rules.opening("hub.example", 443).way is Way.OPENED
+    for host, reason in {
+        "login.example": "rule 1 says direct",
+        "plain.org": "no rule names plain.org",
+        "bank.org": "one for * opens nothing",
+    }.items():
+        opening = rules.opening(host, 443)
+        assert opening.way is Way.TUNNELLED
+        assert reason in opening.reason
 
 
-def test_a_rule_names_a_port_for_its_hosts_alone() -> None:
-    rules = Rules([ProxyRule(host="registry.example:5000")])
+def test_a_connect_leads_to_the_ports_of_the_settings_and_of_rules_for_its_host() -> None:
+    rules = Rules([ProxyRule(host="registry.example:5000")], connect_ports=[443])
 
-    assert rules.names_port("registry.example", 5000)
-    assert not rules.names_port("registry.example", 25)
-    assert not rules.names_port("other.example", 5000)
+    assert rules.opening("registry.example", 5000).way is Way.TUNNELLED
+    assert rules.opening("other.example", 443).way is Way.TUNNELLED
+    assert rules.opening("registry.example", 25).way is Way.REFUSED
+    assert rules.opening("other.example", 5000).way is Way.REFUSED
 
 
 @pytest.mark.parametrize(
     ("method", "headers", "reason"),
     [
         ("GET", {}, ""),
-        ("HEAD", {"Range": "bytes=0-1", "Content-Length": "0", "Authorization": "x"}, ""),
+        ("GET", {"Range": "bytes=0-1", "Content-Length": "0", "Authorization": "x"}, ""),
+        ("HEAD", {}, "HEAD asks for headers, which only the source has"),
         ("POST", {}, "POST is never shared"),
         ("GET", {"CONTENT-LENGTH": "5"}, "it has a body"),
         ("GET", {"Transfer-Encoding": "chunked"}, "it has a body"),

@@ -40,7 +40,7 @@ _CONTROLS = re.compile(rf"[\x00-\x1f\x7f{_NO_TEXT}]")
 _SPACES_AND_CONTROLS = re.compile(rf"[\x00-\x20\x7f{_NO_TEXT}]")
 
 # damselfly frames, ranges and validates requests itself; a caller's own would break them.
-_HEADERS_RESERVED = frozenset(
+HEADERS_RESERVED = frozenset(
     {
         *("accept-encoding", "connection", "content-length", "expect", "host", "if-match"),
         *("if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "keep-alive"),
@@ -181,7 +181,7 @@ def parse_header(text: str) -> tuple[str, str]:
     if _CONTROLS.search(value.replace("\t", " ")):
         expected = "its value contains control characters, such as the end of a line"
         raise TaskSpecError(what="header", value=name, expected=expected)
-    if name.lower() in _HEADERS_RESERVED:
+    if name.lower() in HEADERS_RESERVED:
         raise TaskSpecError(what="header", value=name, expected="damselfly sets it itself")
     if len(text) > HEADERS_CHARS_MAX:
         expected = f"it is longer than {HEADERS_CHARS_MAX} characters"

@@ -127,6 +127,7 @@ class ProxyOptions:
         auth_file: File with `user:password` that proxy clients must give; the environment
             variable `DAMSELFLY_PROXY_AUTH` may hold it instead.
         connect_ports: Ports to which CONNECT may lead, besides those that a rule names.
+        answer_timeout_s: A source that sends nothing for so long has no answer.
         tunnels_max: CONNECTs and upgraded connections at a time.
         idle_timeout_s: A tunnel in which nothing moves for so long is closed.
         rules: What is done with a request to the proxy; see `ProxyRule`.
@@ -136,6 +137,7 @@ class ProxyOptions:
     allow: tuple[str, ...] = ()
     auth_file: str = ""
     connect_ports: tuple[int, ...] = (443,)  # a proxy that leads to port 25 sends spam
+    answer_timeout_s: float = 120.0  # slow, but answering: reports, searches, long polls
     tunnels_max: int = 4096  # two files each; a busy host has some hundred
     idle_timeout_s: float = 900.0  # long polls are shorter
     rules: tuple[ProxyRule, ...] = USUAL_RULES
@@ -144,6 +146,7 @@ class ProxyOptions:
         Networks.parse(self.allow)
         _require(all(1 <= port <= 65535 for port in self.connect_ports), "ports are 1 to 65535")  # noqa: PLR2004
         _require(self.tunnels_max >= 1, "tunnels_max must be at least 1")
+        _require(self.answer_timeout_s > 0, "answer_timeout_s must be positive")
         _require(self.idle_timeout_s > 0, "idle_timeout_s must be positive")
         _require(len(self.rules) <= RULES_MAX, f"there may be {RULES_MAX} rules at most")
 

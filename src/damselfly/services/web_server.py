@@ -42,7 +42,8 @@ class _ServerLog(logging.Handler):
             log.error("request_broke", reason=reason, exc_info=record.exc_info or None)
 
 
-def _server_logger() -> logging.Logger:
+def server_logger() -> logging.Logger:
+    """Return what aiohttp's servers log to."""
     logger = logging.getLogger("damselfly.web")
     if not logger.handlers:
         logger.addHandler(_ServerLog())
@@ -68,7 +69,7 @@ def _runner(app: web.Application, *, cancels: bool = False) -> web.AppRunner:
         handle_signals=False,
         handler_cancellation=cancels,
         access_log=None,
-        logger=_server_logger(),
+        logger=server_logger(),
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_S,
         max_line_size=HEAD_BYTES_MAX,
@@ -83,14 +84,21 @@ async def _close_if_not_upgraded(request: web.Request, response: web.StreamRespo
 
 
 @contextlib.asynccontextmanager
-async def serving(app: web.Application, listen: str) -> AsyncIterator[str]:
+async def serving(
+    app: web.Application, listen: str, *, cancels: bool = False
+) -> AsyncIterator[str]:
     """Serve an application on `host:port`; gives the `host:port` that was taken.
+
+    Args:
+        app: What is served.
+        listen: Where.
+        cancels: A handler ends when its requester goes away.
 
     Raises:
         AddressInUseError: Somebody else listens there, or we may not.
     """
     host, _, port = listen.rpartition(":")
-    runner = _runner(app)
+    runner = _runner(app, cancels=cancels)
     await runner.setup()
     try:
         try:

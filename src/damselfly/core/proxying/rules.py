@@ -177,24 +177,39 @@ class Verdict:
     steps: tuple[Step, ...] = ()
 
 
+class Way(StrEnum):
+    """How a CONNECT leads to its host."""
+
+    OPENED = "opened"
+    TUNNELLED = "tunnelled"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Whether a CONNECT is opened, so that rules can see what is inside.
+    """What is done with a CONNECT.
 
     Attributes:
-        is_opened: Opened with our certificate; else tunnelled untouched.
+        way: Opened with our certificate so that rules can see what is inside, tunnelled
+            untouched, or refused.
         reason: Why, in words.
     """
 
-    is_opened: bool
+    way: Way
     reason: str
 
 
 class Rules:
-    """Rules in order."""
+    """Rules in order.
 
-    def __init__(self, rules: Iterable[ProxyRule]) -> None:
+    Args:
+        rules: The rules.
+        connect_ports: Ports to which CONNECT may lead, besides those that a rule names.
+    """
+
+    def __init__(self, rules: Iterable[ProxyRule], *, connect_ports: Iterable[int] = ()) -> None:
         self._rules = [(rule, HostPattern(rule.host), PathPattern(rule.path)) for rule in rules]
+        self._connect_ports = frozenset(connect_ports)
 
     def judge(self, target: Target, *, not_shared: str = "") -> Verdict:
         """Return what is done with a request.
@@ -206,7 +221,7 @@ class Rules:
         steps: list[Step] = []
         for number, (rule, host, path) in enumerate(self._rules, start=1):
             mismatch = _mismatch(target, rule, host, path)
-            reason = mismatch or f"{target.url} is {rule.host}{rule.path}"
+            reason = mismatch or f"{target.host}{target.path} is {rule.host}{rule.path}"
             steps.append(Step(number=number, rule=rule, has_matched=not mismatch, reason=reason))
             if mismatch:
                 continue
@@ -236,22 +251,29 @@ class Rules:
         return Verdict(action=Action.DIRECT, target=target, reason=reason, steps=tuple(steps))
 
     def opening(self, host: str, port: int) -> Opening:
-        """Say whether a CONNECT to a host is opened: when a rule names it that can act inside."""
+        """Return what is done with a CONNECT: it is opened when a rule names its host.
+
+        Not by one that cannot act inside, and not when an earlier one leaves all of it alone.
+        """
+        if not self._leads_to(host, port):
+            reason = f"CONNECT to port {port} is not allowed; connect_ports or a rule must name it"
+            return Opening(way=Way.REFUSED, reason=reason)
         for number, (rule, hosts, path) in enumerate(self._rules, start=1):
             if rule.scheme == "http" or not hosts.matches(host, port):
                 continue
             if rule.action is Action.DIRECT:
                 if path.is_everything:
                     reason = f"rule {number} says direct for all of {rule.host}"
-                    return Opening(is_opened=False, reason=reason)
+                    return Opening(way=Way.TUNNELLED, reason=reason)
             elif hosts.names_a_host:
-                return Opening(is_opened=True, reason=f"rule {number} names {rule.host}")
+                return Opening(way=Way.OPENED, reason=f"rule {number} names {rule.host}")
         reason = f"no rule names {host}; one for * opens nothing"
-        return Opening(is_opened=False, reason=reason)
+        return Opening(way=Way.TUNNELLED, reason=reason)
 
-    def names_port(self, host: str, port: int) -> bool:
-        """Say whether a rule for this host names this port."""
-        return any(hosts.port == port and hosts.matches(host, port) for _, hosts, _ in self._rules)
+    def _leads_to(self, host: str, port: int) -> bool:
+        return port in self._connect_ports or any(
+            hosts.port == port and hosts.matches(host, port) for _, hosts, _ in self._rules
+        )
 
 
 def _mismatch(target: Target, rule: ProxyRule, host: HostPattern, path: PathPattern) -> str:
@@ -297,7 +319,9 @@ def why_not_shared(method: str, headers: Mapping[str, str]) -> str:
         method: Its method.
         headers: Its headers; names in any case.
     """
-    if method not in ("GET", "HEAD"):
+    if method == "HEAD":
+        return "HEAD asks for headers, which only the source has"
+    if method != "GET":
         return f"{method} is never shared"
     told = {name.lower(): value for name, value in headers.items()}
     if told.get("content-length", "0").strip() != "0" or "transfer-encoding" in told:

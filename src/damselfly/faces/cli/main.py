@@ -15,6 +15,7 @@ import typer
 from damselfly.errors import DamselflyError
 from damselfly.faces.cli.engines import install, uninstall
 from damselfly.faces.cli.places import data_folder
+from damselfly.faces.cli.proxy import ca_app, proxy_app
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
 from damselfly.settings import options_for, read_file, settings_in_force
 from damselfly.telemetry.log import LEVELS, set_up_log
@@ -31,6 +32,8 @@ app = typer.Typer(
 )
 settings_app = typer.Typer(help="What is in force.", no_args_is_help=True)
 app.add_typer(settings_app, name="settings")
+app.add_typer(proxy_app, name="proxy")
+app.add_typer(ca_app, name="ca")
 
 Config = Annotated[
     str, typer.Option(help="Settings file.", envvar="DAMSELFLY_CONFIG", metavar="FILE")

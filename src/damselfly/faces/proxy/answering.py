@@ -5,9 +5,6 @@ them becomes a status. Afterwards nothing but a reset can say that the rest will
 """
 
 import asyncio
-import contextlib
-import socket
-import struct
 from collections.abc import Mapping
 from contextlib import aclosing
 
@@ -15,6 +12,7 @@ from aiohttp import web
 
 from damselfly.core.blocks import Span
 from damselfly.errors import DamselflyError, RangeUnsatisfiableError
+from damselfly.faces.proxy.tunnel import reset
 from damselfly.services.content import Content, Stretch
 from damselfly.telemetry.log import get_log
 from damselfly.wire.byte_ranges import format_content_range, parse_range
@@ -25,7 +23,7 @@ log = get_log()
 
 
 async def answer(
-    request: web.Request, content: Content, headers: Mapping[str, str]
+    request: web.BaseRequest, content: Content, headers: Mapping[str, str]
 ) -> web.StreamResponse:
     """Answer a GET or HEAD with a content, or with the part that its Range asks for.
 
@@ -75,19 +73,14 @@ def unsatisfiable(error: RangeUnsatisfiableError) -> web.Response:
     )
 
 
-def abort(request: web.Request) -> None:
+def abort(request: web.BaseRequest) -> None:
     """Reset the connection, so that nobody takes what was sent for the whole."""
-    transport = request.transport
-    if transport is None:
-        return
-    sock = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError, AttributeError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    if request.transport is not None:
+        reset(request.transport)
 
 
 def _span_asked(
-    request: web.Request, headers: Mapping[str, str], size_bytes: int | None
+    request: web.BaseRequest, headers: Mapping[str, str], size_bytes: int | None
 ) -> Span | None:
     """Return the part that is asked for; None is the whole."""
     condition = request.headers.get("If-Range", "")
@@ -112,7 +105,7 @@ def _response(
 
 
 async def _head(
-    request: web.Request, headers: Mapping[str, str], span: Span | None, size_bytes: int | None
+    request: web.BaseRequest, headers: Mapping[str, str], span: Span | None, size_bytes: int | None
 ) -> web.StreamResponse:
     response = _response(headers, span, size_bytes)
     await response.prepare(request)
@@ -120,12 +113,13 @@ async def _head(
     return response
 
 
-async def _send(request: web.Request, response: web.StreamResponse, stretch: Stretch) -> None:
-    """Send a stretch; without chunk encoding the kernel does it."""
+async def _send(request: web.BaseRequest, response: web.StreamResponse, stretch: Stretch) -> None:
+    """Send a stretch; without chunk encoding and TLS the kernel does it."""
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the requester has gone")
-    if response.chunked:
+    # By TLS the loop would seek in the file, which others read from at the same time.
+    if response.chunked or transport.get_extra_info("sslcontext") is not None:
         await response.write(await asyncio.to_thread(stretch.read))
         return
     loop = asyncio.get_running_loop()

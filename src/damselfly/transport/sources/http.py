@@ -107,7 +107,7 @@ class HttpReading:
                 if isinstance(exc, TimeoutError):
                     reason = f"it sent nothing for {self._stall_s:g} s"
                 else:
-                    reason = f"it closed midway ({_words(exc)})"
+                    reason = f"it closed midway ({why_it_failed(exc)})"
                 raise SourceUnreachableError(url=self._url, reason=reason) from exc
             parts.append(part)
             count += len(part)
@@ -134,7 +134,7 @@ class HttpSource:
             total=None, sock_connect=connect_timeout_s, connect=None, sock_read=stall_timeout_s
         )
         self._connections_max = connections_max
-        self._tls = _tls_context(ca_file)
+        self._tls = tls_context(ca_file)
         self._client: aiohttp.ClientSession | None = None
 
     def _session(self) -> aiohttp.ClientSession:
@@ -231,7 +231,7 @@ class HttpSource:
             raise SourceBrokenError(url=url, reason=reason) from exc
         if isinstance(exc, aiohttp.ClientResponseError | aiohttp.InvalidURL):
             raise SourceBrokenError(url=url, reason="an answer that is no HTTP") from exc
-        raise SourceUnreachableError(url=url, reason=_words(exc)) from exc
+        raise SourceUnreachableError(url=url, reason=why_it_failed(exc)) from exc
 
     def _answer(
         self,
@@ -325,7 +325,12 @@ def _accepts_ranges(response: aiohttp.ClientResponse) -> bool:
     return response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
 
 
-def _tls_context(ca_file: str) -> ssl.SSLContext | bool:
+def tls_context(ca_file: str) -> ssl.SSLContext | bool:
+    """Return what verifies sources: the system's certificates, and those of a file.
+
+    Raises:
+        SettingsError: The file holds none.
+    """
     if not ca_file:
         return True
     context = ssl.create_default_context()
@@ -337,7 +342,7 @@ def _tls_context(ca_file: str) -> ssl.SSLContext | bool:
     return context
 
 
-def _words(exc: BaseException) -> str:
+def why_it_failed(exc: BaseException) -> str:
     """Return why a request failed, in words a person would use, without the URL."""
     match exc:
         case aiohttp.ClientConnectorCertificateError():
