@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from damselfly.core.task import SourceFacts, TaskSpec, Validators, name_edition
-from damselfly.wire import link_messages, local_messages, session_messages
+from damselfly.wire import link_messages, local_messages, session_messages, status_messages
 from damselfly.wire.tagged import Message
 
 PROTOCOLS = Path(__file__).resolve().parents[2] / "docs" / "protocols"
@@ -36,6 +36,7 @@ DOCUMENTED = [
         (session_messages, "session.md"),
         (link_messages, "link.md"),
         (local_messages, "local.md"),
+        (status_messages, "local.md"),
     )
     for struct in structs_of(module)
 ]

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from damselfly.core.peer import HostId, is_host_id
 from damselfly.errors import DamselflyError, SettingsError
 from damselfly.services.downloads import Downloads
+from damselfly.services.host_view import HostView
 from damselfly.services.options import DaemonOptions
 from damselfly.services.peer_host import PeerHostOptions, running_host
 from damselfly.services.stores import open_store
@@ -27,6 +29,7 @@ from damselfly.wire.local_messages import (
     decode_request,
     encode_line,
 )
+from damselfly.wire.status_messages import HostStatus
 
 PROGRESS_LINES_MAX: Final = 16  # a requester that does not read gets the latest only
 OWNER_MODE, GROUP_MODE = 0o600, 0o660
@@ -47,12 +50,14 @@ def failed(error: DamselflyError) -> DownloadFailed:
 class LocalDownloads:
     """The HTTP of the Unix socket; see docs/protocols/local.md."""
 
-    def __init__(self, downloads: Downloads) -> None:
+    def __init__(self, downloads: Downloads, status: Callable[[], HostStatus]) -> None:
         self._downloads = downloads
+        self._status = status
 
     def routes(self) -> web.Application:
-        """Return what dfget may ask."""
+        """Return what dfget, `damselfly status` and `damselfly doctor` may ask."""
         app = web.Application()
+        app.router.add_get("/v1/status", self._tell_status)
         app.router.add_post("/v1/downloads", self._post)
         app.router.add_get("/v1/downloads/{download_id}/content", self._content)
         app.router.add_delete("/v1/downloads/{download_id}", self._delete)
@@ -99,6 +104,10 @@ class LocalDownloads:
             return await self._downloads.get(wanted, on_progress)
         finally:
             telling.cancel()
+
+    async def _tell_status(self, _: web.Request) -> web.Response:
+        data = msgspec.json.encode(self._status()) + b"\n"
+        return web.Response(body=data, content_type="application/json")
 
     async def _content(self, request: web.Request) -> web.StreamResponse:
         entry = self._downloads.content_of(request.match_info["download_id"])
@@ -163,8 +172,10 @@ async def run_daemon(
             uploads=options.uploads,
             source=options.source,
         )
-        async with running_host(peer_options, store, metrics=Metrics()) as host:
-            local = LocalDownloads(host.downloads).routes()
+        metrics = Metrics()
+        async with running_host(peer_options, store, metrics=metrics) as host:
+            view = HostView(options, host, store, metrics)
+            local = LocalDownloads(host.downloads, view.status).routes()
             mode = GROUP_MODE if options.socket_group else OWNER_MODE
             async with serving_unix(local, socket_path, mode=mode, group_id=group_id):
                 on_ready(host.address, socket_path)

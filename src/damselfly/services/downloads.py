@@ -12,6 +12,7 @@ from damselfly.errors import DownloadTimeoutError
 from damselfly.services.content import Content
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.download_run import DownloadRun
+from damselfly.services.seen_downloads import SeenDownloads
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.wire import session_messages as wire
@@ -30,11 +31,16 @@ log = get_log()
 
 
 class Downloads:
-    """All downloads of this host."""
+    """All downloads of this host.
+
+    Attributes:
+        seen: What people see of them.
+    """
 
     def __init__(self, parts: DownloadParts) -> None:
         self._parts = parts
         self._runs: dict[TaskId, DownloadRun] = {}
+        self.seen = SeenDownloads()
         # {run: requests that wait for it}; one that allows the source causes what others forbid.
         self._waiting: dict[DownloadRun, list[DownloadRequest]] = defaultdict(list)
         # {download id: entry, pinned}: handed out, until their requester has placed them.
@@ -142,6 +148,7 @@ class Downloads:
             run = DownloadRun(self._parts, spec, request)
             self._runs[spec.task_id] = run
             run.start()
+            self.seen.begin(run, spec)
         self._wait_with(run, request)
         try:
             yield run
@@ -164,6 +171,7 @@ class Downloads:
 
     async def _end(self, run: DownloadRun) -> None:
         """End a run that nobody wants; who wants its task meanwhile waits, and begins another."""
+        self.seen.end(run)
         await run.end()
         if self._runs.get(run.spec.task_id) is run:
             del self._runs[run.spec.task_id]

@@ -16,10 +16,10 @@ from damselfly.core.peer import HostId
 from damselfly.core.task import EditionId
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.downloads import Downloads
-from damselfly.services.edition_views import edition_seen
 from damselfly.services.links import Links
 from damselfly.services.options import SourceOptions, UploadOptions
 from damselfly.services.seeding import Seeding
+from damselfly.services.supernode_views import edition_seen
 from damselfly.services.uploads import Uploads
 from damselfly.services.web_server import client_session, serving
 from damselfly.storage.store import BlockStore
@@ -142,7 +142,7 @@ class PeerHost:
         while True:
             self._metrics.cache_bytes.set(self._store.used_bytes())
             self._metrics.cache_editions.set(len(self._store.entries()))
-            self._metrics.sessions.set(int(self._is_connected))
+            self._metrics.sessions.set(int(self.is_connected))
             await asyncio.sleep(TICK_S)
 
     def end(self) -> None:
@@ -151,7 +151,13 @@ class PeerHost:
         self.links.close()
 
     @property
-    def _is_connected(self) -> bool:
+    def host_id(self) -> HostId:
+        """Its name in swarms."""
+        return self._options.host_id
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a session with the SuperNode."""
         return bool(self.session and self.session.is_open)
 
     def _held_of(self, edition_id: EditionId) -> BlockSet | None:
@@ -205,13 +211,13 @@ class PeerHost:
                 "address": self.address,
                 "location": self._options.location,
                 "supernode": self._options.supernode,
-                "is_connected": self._is_connected,
+                "is_connected": self.is_connected,
             }
         ]
 
     def health(self) -> dict[str, Any]:
         """Return what `GET /healthy` shows."""
-        return {"role": "daemon", "is_connected": self._is_connected}
+        return {"role": "daemon", "is_connected": self.is_connected}
 
 
 @contextlib.asynccontextmanager

@@ -51,6 +51,10 @@ class Metrics:
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)
 
+    def value(self, name: str, **labels: str) -> float:
+        """Return a value as it is exposed, 0 for one that was never counted."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
     def exposition(self) -> bytes:
         """Return all values in the text format of Prometheus."""
         return generate_latest(self.registry)
