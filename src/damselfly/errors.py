@@ -360,9 +360,10 @@ class NoProviderError(DamselflyError):
 
     def __init__(self, *, reason: str, missing_count: int = 0) -> None:
         self.missing_count, self.reason = missing_count, reason
-        missing = f"the {missing_count} missing blocks" if missing_count else "the content"
+        count = f" ({missing_count} blocks)" if missing_count > 1 else ""
         super().__init__(
-            f"nobody can give {missing}: {reason}; run the same command again to resume"
+            f"nobody can give what is missing{count}: {reason}; "
+            "run the same command again to resume"
         )
 
 

@@ -87,10 +87,13 @@ class Site:
         self._running.append(running)
         return running
 
-    async def supernode(self, *flags: str, listen: str = "127.0.0.1:0") -> Running:
-        data = str(self.folder / "supernode")
-        command = (str(BIN / "damselfly"), "supernode", "--listen", listen, "--data", data)
-        return await self._start(*command, *flags)
+    async def supernode(
+        self, *flags: str, listen: str = "127.0.0.1:0", disk_bytes: int = 0
+    ) -> Running:
+        """Start a SuperNode; with `disk_bytes` its data folder is a file system of that size."""
+        data = self.folder / "supernode"
+        command = (str(BIN / "damselfly"), "supernode", "--listen", listen, "--data", str(data))
+        return await self._start_on(data, disk_bytes, *command, *flags)
 
     async def daemon(
         self,
@@ -104,12 +107,15 @@ class Site:
         data = self.folder / name
         command = (str(BIN / "damselfly"), "daemon", "--listen", listen)
         where = ("--data", str(data), "--supernode", supernode)
+        return await self._start_on(data, disk_bytes, *command, *where, *flags)
+
+    async def _start_on(self, data: Path, disk_bytes: int, *command: str) -> Running:
         if not disk_bytes:
-            return await self._start(*command, *where, *flags)
+            return await self._start(*command)
         data.mkdir()
         script = f"mount -t tmpfs -o size={disk_bytes},mode=700 none {data} && exec "
         in_own_mounts = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
-        return await self._start(*in_own_mounts, script + shlex.join([*command, *where, *flags]))
+        return await self._start(*in_own_mounts, script + shlex.join(command))
 
     def path(self, name: str) -> Path:
         return self.folder / name

@@ -104,8 +104,9 @@ async def test_source_that_lies_about_its_length_is_not_believed(
     if lie_bytes > 0:
         assert ended.code in (11, 13)
         assert not site.path("out").exists()
-    else:  # HTTP ends where the length says; what comes after it is not read, or seen as broken
-        assert ended.code in (0, 13)
+    else:  # HTTP ends where the length says: what comes after it is not part of the content
+        assert ended.code == 0, ended.err
+        assert site.path("out").read_bytes() == content(MIB)
 
 
 async def test_source_that_changes_midway_gives_the_new_content_or_nothing(
@@ -237,6 +238,66 @@ async def test_full_cache_is_a_clear_error_and_leaves_nothing_half(
     assert ended.code == 41
     assert "room" in ended.err
     assert not list(site.path("host").glob("editions/*/*/*"))
+
+
+@pytest.mark.parametrize("limit", ["disk", "quota"])
+async def test_full_disk_of_the_supernode_lets_hosts_go_to_the_source_in_turn(
+    site: Site, source: FakeSource, limit: str
+) -> None:
+    data = content(4 * MIB)
+    source.add("/f", data, rate_bytes_per_s=8 * MIB)
+    config = site.path("config.toml")
+    quota = f'quota = "{2 * MIB if limit == "quota" else 0}"'
+    settings = f'[supernode.cache]\nreserve = "0"\n{quota}\n[supernode.source]\nfallbacks_max = 1\n'
+    config.write_text(settings)
+    disk_bytes = 2 * MIB if limit == "disk" else 0
+    supernode = await site.supernode("--config", str(config), disk_bytes=disk_bytes)
+    url, where = source.url("/f"), ("--supernode", supernode.address)
+
+    forbidding = await dfget(url, "-O", site.path("no"), *where, "--no-source")
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(dfget(url, "-O", site.path(f"out-{i}"), *where)) for i in range(3)
+        ]
+
+    ended = [task.result() for task in running]
+    assert forbidding.code == 51
+    assert [each.code for each in ended] == [0, 0, 0], [each.err for each in ended]
+    assert any("no room" in note for note in ended[0].json["notes"])
+    assert all(site.path(f"out-{i}").read_bytes() == data for i in range(3))
+    assert source.sending_max <= 2  # one host, and the SuperNode that tries again
+
+
+async def test_source_of_unknown_length_that_resets_midway_is_read_again(
+    site: Site, source: FakeSource, daemon: Running
+) -> None:
+    data = content(4 * MIB)
+    source.add("/f", data, reset_after_bytes=2 * MIB, reset_count=1, chunked=True)
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    assert ended.code == 0, ended.err
+    assert site.path("out").read_bytes() == data
+
+
+async def test_source_that_resets_and_has_another_etag_then_gives_the_new_content(
+    site: Site, source: FakeSource, daemon: Running
+) -> None:
+    new = content(6 * MIB, seed=2)
+    source.add(
+        "/f",
+        content(6 * MIB),
+        reset_after_bytes=3 * MIB,
+        reset_count=1,
+        changed_data=new,
+        change_after_gets=1,
+    )
+
+    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
+
+    assert ended.code == 0, ended.err
+    assert site.path("out").read_bytes() == new
+    assert any("changed" in note for note in ended.json["notes"])
 
 
 async def has_blocks(folder: Path) -> None:

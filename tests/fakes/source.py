@@ -177,12 +177,14 @@ class FakeSource:
         requests: What was asked for, `/stats` apart.
         headers_seen: The headers of the same requests.
         bytes_sent: Bytes of bodies that were handed to the connections.
+        sending_max: Most answers with bytes that were under way at once.
     """
 
     def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.headers_seen: list[Mapping[str, str]] = []
         self.bytes_sent = 0
+        self.sending_max = self._sending = 0
         self.contents: dict[str, FakeContent] = {}
         self._port = port
         self._tls = tls
@@ -238,7 +240,12 @@ class FakeSource:
         if response is not None:
             response.headers.update(content.headers)
             return self._told(request, response)
-        return await self._give(request, content)
+        self._sending += 1
+        self.sending_max = max(self.sending_max, self._sending)
+        try:
+            return await self._give(request, content)
+        finally:
+            self._sending -= 1
 
     def _told(self, request: web.Request, response: web.Response) -> web.Response:
         self._note(request, response.status)

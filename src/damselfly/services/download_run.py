@@ -183,6 +183,8 @@ class DownloadRun:
         if self.outcome.cancelled() or self.outcome.exception():
             self._leave()
         else:  # those who miss something keep their link, and get it from here
+            if self._is_direct:
+                self._talk.leave()  # somebody else may go to the source now
             self._peers.close(self.mind.whole_parents())
 
     def _leave(self) -> None:
@@ -363,7 +365,7 @@ class DownloadRun:
             self._end_with(error)
             return
         self._failure = error
-        self.tally.note(f"{error}; going to the source instead")
+        self.tally.note(f"{error}; asking for leave to go to the source")
         self.handle(core.SuperNodeFailed(can_use_source=True))
 
     def restart(self) -> bool:

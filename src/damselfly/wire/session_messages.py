@@ -196,7 +196,8 @@ class Failed(Message, frozen=True, tag="failed"):
         error: Class name in `damselfly.errors`.
         message: What a user may read.
         status: What the source answered, or 0.
-        can_use_source: The fault is the SuperNode's: going to the source makes sense.
+        can_use_source: The fault is the SuperNode's: asking for leave to go to the source makes
+            sense.
     """
 
     task_id: str

@@ -61,7 +61,7 @@ class LastResort:
         self._is_ruled_out = False  # ... and not by the SuperNode
         self.has_supernode = True
         self._lost_s: float | None = None
-        self._has_failed = False  # the SuperNode gave the task up, and we may go ourselves
+        self._has_failed = False  # the SuperNode gave the task up: it only answers who may go
         self._moved_s = now_s
         self._asked_s: float | None = None
         self._ask_after_s = 0.0
@@ -82,10 +82,11 @@ class LastResort:
         """Note what was told; return what must be done at once."""
         match event:
             case SuperNodeLost():
-                self.has_supernode, self._asked_s = False, None
+                self.has_supernode, self._has_failed, self._asked_s = False, False, None
                 self._lost_s = now_s if self._lost_s is None else self._lost_s
             case SuperNodeBack():
                 self.has_supernode, self._lost_s, self._asked_s = True, None, None
+                self._has_failed = False
                 self._is_granted = self._is_alone = False
                 self._moved_s = now_s  # it gets its chance before the source does
             case SuperNodeFailed():
@@ -131,8 +132,10 @@ class LastResort:
         outlook = look_out()
         if has_spent_all:
             return [self._fail(GiveUp.SOURCE_FAILED, outlook)]
-        if self._is_granted or self._has_failed:
+        if self._is_granted:
             return self._go(outlook)
+        if self._has_failed:
+            return self._ask_for_all(outlook, now_s)
         if self.has_supernode:
             return self._ask(outlook, quiet_s, now_s)
         return self._go_alone(outlook, quiet_s, now_s)
@@ -149,10 +152,19 @@ class LastResort:
     def _ask(self, outlook: Outlook, quiet_s: float, now_s: float) -> list[Instruction]:
         if not self._can_use_source:
             return [self._fail(GiveUp.NO_HOLDER, outlook)] if quiet_s >= GIVE_UP_S else []
-        if quiet_s < STUCK_S or self._asked_s is not None or now_s < self._ask_after_s:
+        return self._ask_once(f"nothing came for {quiet_s:.0f} s", now_s)
+
+    def _ask_for_all(self, outlook: Outlook, now_s: float) -> list[Instruction]:
+        """Ask at once: a thousand hosts whose SuperNode has a full disk are a storm, too."""
+        if not self._can_use_source:
+            return [self._fail(GiveUp.SOURCE_FORBIDDEN, outlook)]
+        return self._ask_once("the SuperNode gave the task up", now_s)
+
+    def _ask_once(self, reason: str, now_s: float) -> list[Instruction]:
+        if self._asked_s is not None or now_s < self._ask_after_s:
             return []
         self._asked_s = now_s
-        return [AskSource(reason=f"nothing came for {quiet_s:.0f} s")]
+        return [AskSource(reason=reason)]
 
     def _go(self, outlook: Outlook) -> list[Instruction]:
         if not self._can_use_source:

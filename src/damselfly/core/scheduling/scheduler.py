@@ -166,7 +166,9 @@ class Scheduler:
 
     def _forget_if_empty(self, task_id: TaskId) -> None:
         task = self._tasks.get(task_id)
-        if task and not (task.waiting or task.joined or task.is_asked or task.current):
+        if task and not (
+            task.waiting or task.joined or task.is_asked or task.current or task.budget.granted
+        ):
             del self._tasks[task_id]
 
     def _on_peer_joined(self, event: PeerJoined, now_s: float) -> list[Instruction]:
