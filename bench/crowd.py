@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import sys
 import tempfile
 import time
@@ -52,6 +53,8 @@ async def crowd(count: int, size: int, folder: Path) -> str:
         ]
         codes = [await get.wait() for get in gets]
         seconds = time.monotonic() - begun_s
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # SuperNode and source still run
+        cpu_s = used.ru_utime + used.ru_stime
         with urlopen(url.replace("/file", "/stats"), timeout=10) as answer:
             stats = json.load(answer)
     finally:
@@ -61,7 +64,8 @@ async def crowd(count: int, size: int, folder: Path) -> str:
     digests = {hashlib.sha256(path.read_bytes()).digest() for path in folder.glob("output-*")}
     failed = sum(code != 0 for code in codes)
     return (
-        f"{count} dfgets for one cold file of {size} bytes: {seconds:.1f} s, {failed} failed, "
+        f"{count} dfgets for one cold file of {size} bytes: {seconds:.1f} s, "
+        f"{cpu_s / count:.2f} CPU s each, {failed} failed, "
         f"{len(digests)} digest(s), source asked {stats['requests']}, "
         f"{stats['sent_bytes'] / size:.2f} x read"
     )

@@ -16,10 +16,10 @@ from damselfly.core.peer import HostId
 from damselfly.core.task import EditionId
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.downloads import Downloads
+from damselfly.services.edition_views import edition_seen
 from damselfly.services.links import Links
 from damselfly.services.options import SourceOptions, UploadOptions
 from damselfly.services.seeding import Seeding
-from damselfly.services.supernode_views import edition_seen
 from damselfly.services.uploads import Uploads
 from damselfly.services.web_server import client_session, serving
 from damselfly.storage.store import BlockStore

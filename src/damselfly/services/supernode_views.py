@@ -4,22 +4,8 @@ from typing import Any
 
 from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.task import EditionId
-from damselfly.storage.store import BlockStore, StoredEdition
-
-
-def edition_seen(entry: StoredEdition) -> dict[str, Any]:
-    """Return an entry of the cache as the API shows it."""
-    edition = entry.edition
-    return {
-        "task_id": edition.task_id,
-        "edition_id": edition.edition_id,
-        "url": edition.display_url,
-        "size_bytes": edition.size_bytes,
-        "block_bytes": edition.block_bytes,
-        "held_count": len(entry.held),
-        "is_sealed": entry.is_sealed,
-        "digest": str(edition.digest or ""),
-    }
+from damselfly.services.edition_views import edition_seen
+from damselfly.storage.store import BlockStore
 
 
 class Views:

@@ -19,7 +19,6 @@ from damselfly.faces.cli.local_client import LocalClient
 from damselfly.faces.cli.output import Output, output_path
 from damselfly.faces.cli.places import daemon_sockets
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
-from damselfly.settings import parse_bytes, parse_seconds
 from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
 
 INTERRUPTED = 130
@@ -60,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="nothing goes from this host to the source for this download",
     )
-    add("--rate-limit", metavar="SIZE", default="0", help="per second, such as 20MiB")
-    add("--timeout", metavar="TIME", default="0", help="give up after, such as 10m")
+    add("--rate-limit", metavar="SIZE", default="", help="per second, such as 20MiB")
+    add("--timeout", metavar="TIME", default="", help="give up after, such as 10m")
     add("--filter-query", metavar="A,B", default="", help="query parameters that do not matter")
     add("--tag", default="", help="keeps contents of one URL apart")
     add("--location", metavar="R/Z/RACK", default="", help="of this host, with --supernode")
@@ -70,11 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _request(arguments: argparse.Namespace) -> DownloadRequest:
+def _limits(arguments: argparse.Namespace) -> tuple[int, float]:
+    """Return bytes per second and seconds."""
+    if not arguments.rate_limit and not arguments.timeout:
+        return 0, 0.0
+    from damselfly.settings import parse_bytes, parse_seconds  # noqa: PLC0415  # 15 ms, seldom
+
     try:
-        rate, timeout_s = parse_bytes(arguments.rate_limit), parse_seconds(arguments.timeout)
+        return parse_bytes(arguments.rate_limit or "0"), parse_seconds(arguments.timeout or "0")
     except ValueError as exc:
         raise UsageError(f"{exc}") from exc
+
+
+def _request(arguments: argparse.Namespace) -> DownloadRequest:
+    rate, timeout_s = _limits(arguments)
     request = DownloadRequest(
         url=arguments.url,
         digest=str(Digest.parse(arguments.digest)) if arguments.digest else "",

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -39,7 +38,7 @@ class Output:
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path)
         self._path = path
-        self._part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.damselfly-part")
+        self._part = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.damselfly-part")
 
     def place(self, content_path: str) -> str:
         """Make the output of a content on this machine; return how.
