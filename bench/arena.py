@@ -135,6 +135,7 @@ def run_damselfly(run: Run) -> Callable[[], None]:
             name,
             [
                 *(str(BIN / "damselfly"), "daemon", "--supernode", address),
+                *("--proxy", "off"),
                 *("--listen", f"{network.address[name]}:65000", "--log-level", "warning"),
                 *("--data", str(run.output(name) / "data")),
             ],

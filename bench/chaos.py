@@ -79,7 +79,8 @@ class Round:
             Part(
                 [
                     *(str(BIN / "damselfly"), "daemon", "--supernode", address, "--log-level"),
-                    *("error", "--listen", "127.0.0.1:0", "--upload-rate", RATE, "--data"),
+                    *("error", "--listen", "127.0.0.1:0", "--upload-rate", RATE),
+                    *("--proxy", "off", "--data"),
                     str(self.folder / f"host-{number}"),
                 ],
                 self.folder / "log",

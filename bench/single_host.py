@@ -132,7 +132,9 @@ def main() -> None:
         supernode = (str(BIN / "damselfly"), "supernode", *listen, "--data", f"{name}/sn")
         with program(*supernode, ready="listens on (.*)") as address:
             daemon = (str(BIN / "damselfly"), "daemon", *listen, "--data", f"{name}/d")
-            with program(*daemon, "--supernode", address, ready=r"and (\S+)") as socket:
+            with program(
+                *daemon, "--proxy", "off", "--supernode", address, ready=r"and (\S+)"
+            ) as socket:
                 for size in SIZES:
                     rows = measure(base, folder, socket, size)
                     print("\n".join(rows), flush=True)

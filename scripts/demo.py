@@ -164,6 +164,7 @@ async def demo(count: int, size: int, folder: Path) -> bool:
                 program(
                     *(str(BIN / "damselfly"), "daemon", "--supernode", supernode),
                     *("--listen", "127.0.0.1:0", "--data", str(data), "--log-level", "warning"),
+                    *("--proxy", "off"),
                     *("--location", f"demo/rack-{number % 2}"),
                     ready="listens on (\\S+) and (.*)",
                     log=folder / f"host-{number}.log",

@@ -8,7 +8,8 @@ message is made from them::
     │   ├── SettingsError            a file, a key, what was expected
     │   ├── TaskSpecError            a URL, digest or header that is none
     │   ├── OutputError              the output path cannot be written
-    │   └── RangeUnsatisfiableError  a range beyond the end of the content
+    │   ├── RangeUnsatisfiableError  a range beyond the end of the content
+    │   └── RegistryPathError        a path that no registry has
     ├── SourceError                  the source
     │   ├── SourceUnreachableError   no answer                               retry, backoff
     │   ├── SourceRefusedError       an answer that is a refusal             pass it on
@@ -45,10 +46,16 @@ from collections.abc import Sequence
 
 
 class DamselflyError(Exception):
-    """Something went wrong; the class says what to do next."""
+    """Something went wrong; the class says what to do next.
+
+    Attributes:
+        http_status: For whoever answers HTTP with it ...
+        http_headers: ... and what goes with it: a source's challenge, when to come again.
+    """
 
     exit_code = 1
     http_status = 500
+    http_headers: tuple[tuple[str, str], ...] = ()
 
 
 class UsageError(DamselflyError):
@@ -111,6 +118,19 @@ class RangeUnsatisfiableError(UsageError):
         super().__init__(f"range {asked!r} is beyond the {size_bytes} bytes of the content")
 
 
+class RegistryPathError(UsageError):
+    """A path of a registry that means nothing.
+
+    Attributes:
+        code: As the OCI distribution specification names it.
+        reason: In words.
+    """
+
+    def __init__(self, *, code: str, reason: str, status: int = 400) -> None:
+        self.code, self.reason, self.http_status = code, reason, status
+        super().__init__(f"this is not what a registry can be asked for: {reason}")
+
+
 class SourceError(DamselflyError):
     """The source did not give the content."""
 
@@ -149,8 +169,10 @@ class SourceRefusedError(SourceError):
 
     exit_code = 12
 
-    def __init__(self, *, url: str, status: int) -> None:
-        self.url, self.status = url, status
+    def __init__(
+        self, *, url: str, status: int, http_headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.url, self.status, self.http_headers = url, status, http_headers
         self.http_status = status if 400 <= status < 500 else 502  # noqa: PLR2004
         hint = {
             401: "it wants credentials; give them with --header",
@@ -434,7 +456,13 @@ class InvalidTransitionError(DamselflyError):
         super().__init__(f"{subject}: {event} in state {state}; before: {'; '.join(story)}")
 
 
-def revive(name: str, message: str, *, http_status: int = 0) -> DamselflyError:
+def revive(
+    name: str,
+    message: str,
+    *,
+    http_status: int = 0,
+    http_headers: tuple[tuple[str, str], ...] = (),
+) -> DamselflyError:
     """Return an error that another process of ours told, by class name and message.
 
     A name that is not known here, from a newer version, becomes a `DamselflyError`.
@@ -447,4 +475,5 @@ def revive(name: str, message: str, *, http_status: int = 0) -> DamselflyError:
     Exception.__init__(error, message)
     if http_status:
         error.http_status = http_status
+    error.http_headers = http_headers
     return error

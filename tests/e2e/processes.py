@@ -31,14 +31,22 @@ class Ended:
 
 
 class Running:
-    """A SuperNode or a daemon."""
+    """A SuperNode or a daemon.
+
+    Attributes:
+        address: On which it listens for other hosts.
+        socket: Of a daemon, for dfget.
+        proxy: Of a daemon, on which it listens for container engines.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, line: str, log: Path) -> None:
         self._process = process
         self.log = log
-        words = line.split()
+        # `daemon listens on A and SOCKET, proxy on B`, or less
+        words = line.replace(",", "").split()
         self.address = words[words.index("on") + 1]
-        self.socket = words[-1]
+        self.proxy = words[-1] if "proxy" in words else ""
+        self.socket = words[words.index("and") + 1] if "and" in words else ""
 
     @property
     def pid(self) -> int:
@@ -105,7 +113,7 @@ class Site:
     ) -> Running:
         """Start a daemon; with `disk_bytes` its data folder is a file system of that size."""
         data = self.folder / name
-        command = (str(BIN / "damselfly"), "daemon", "--listen", listen)
+        command = (str(BIN / "damselfly"), "daemon", "--listen", listen, "--proxy", "127.0.0.1:0")
         where = ("--data", str(data), "--supernode", supernode)
         return await self._start_on(data, disk_bytes, *command, *where, *flags)
 

@@ -27,6 +27,7 @@ from aiohttp import web
 
 PIECE_BYTES = 256 << 10
 AUTO = "auto"
+CHALLENGE = 'Bearer realm="http://127.0.0.1:1/token",service="fake",scope="repository:x:pull"'
 DATE = "Wed, 01 Jan 2025 00:00:00 GMT"
 DATE_CHANGED = "Thu, 02 Jan 2025 00:00:00 GMT"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -54,6 +55,8 @@ class FakeContent:
         status_count: ... so many times; -1 is always.
         has_digest: Tells a Repr-Digest of the content.
         required_header: Name and value; a request without it is answered with 403.
+        accepted: Authorization headers, of which a request must have one; else it is answered
+            with 401 and a challenge. Without any, all may ask.
         redirect_to: Answers with 302 to there.
         no_ranges: Ignores Range: always 200 with the whole.
         no_head: Answers HEAD with 405.
@@ -82,6 +85,7 @@ class FakeContent:
     status_count: int = -1
     has_digest: bool = False
     required_header: tuple[str, str] | None = None
+    accepted: set[str] = field(default_factory=set)
     redirect_to: str = ""
     no_ranges: bool = False
     no_head: bool = False
@@ -176,6 +180,7 @@ class FakeSource:
     Attributes:
         requests: What was asked for, `/stats` apart.
         headers_seen: The headers of the same requests.
+        accepts_seen: Their Accept lines, one by one.
         bytes_sent: Bytes of bodies that were handed to the connections.
         sending_max: Most answers with bytes that were under way at once.
     """
@@ -183,6 +188,7 @@ class FakeSource:
     def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.headers_seen: list[Mapping[str, str]] = []
+        self.accepts_seen: list[list[str]] = []
         self.bytes_sent = 0
         self.sending_max = self._sending = 0
         self.contents: dict[str, FakeContent] = {}
@@ -231,6 +237,7 @@ class FakeSource:
         if request.path == "/stats":
             return web.json_response(self.statistics)
         self.headers_seen.append(dict(request.headers))
+        self.accepts_seen.append(request.headers.getall("Accept", []))
         content = self.contents.get(request.path)
         if content is None:
             return self._told(request, web.Response(status=404))
@@ -264,6 +271,8 @@ class FakeSource:
             name, value = content.required_header
             if request.headers.get(name) != value:
                 return web.Response(status=403)
+        if content.accepted and request.headers.get("Authorization") not in content.accepted:
+            return web.Response(status=401, headers={"WWW-Authenticate": CHALLENGE})
         if content.no_head and request.method == "HEAD":
             return web.Response(status=405)
         return None

@@ -16,7 +16,7 @@ from damselfly.errors import DamselflyError, SettingsError
 from damselfly.services.downloads import Downloads
 from damselfly.services.host_view import HostView
 from damselfly.services.options import DaemonOptions
-from damselfly.services.peer_host import PeerHostOptions, running_host
+from damselfly.services.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.stores import open_store
 from damselfly.services.web_server import serving_unix
 from damselfly.telemetry.log import get_log
@@ -33,6 +33,8 @@ from damselfly.wire.status_messages import HostStatus
 
 PROGRESS_LINES_MAX: Final = 16  # a requester that does not read gets the latest only
 OWNER_MODE, GROUP_MODE = 0o600, 0o660
+
+ServingPrograms = Callable[[DaemonOptions, PeerHost], contextlib.AbstractAsyncContextManager[str]]
 
 log = get_log()
 
@@ -144,13 +146,19 @@ def _group_id(name: str) -> int:
 
 
 async def run_daemon(
-    options: DaemonOptions, *, on_ready: Callable[[str, str], None], stop: asyncio.Event
+    options: DaemonOptions,
+    *,
+    serving_programs: ServingPrograms,
+    on_ready: Callable[[str, str, str], None],
+    stop: asyncio.Event,
 ) -> None:
     """Run a daemon until `stop` is set.
 
     Args:
         options: Its settings.
-        on_ready: Called with the `host:port` on which it listens and the path of its socket.
+        serving_programs: Serves what programs of this host ask by HTTP, inside its block.
+        on_ready: Called with the `host:port` on which it listens, the path of its socket, and
+            the `host:port` for programs, empty when there is none.
         stop: Ends it, gracefully.
 
     Raises:
@@ -171,14 +179,18 @@ async def run_daemon(
             download_rate_bytes_per_s=options.download_rate_bytes_per_s,
             uploads=options.uploads,
             source=options.source,
+            registries=options.registries,
         )
         metrics = Metrics()
         async with running_host(peer_options, store, metrics=metrics) as host:
             view = HostView(options, host, store, metrics)
             local = LocalDownloads(host.downloads, view.status).routes()
             mode = GROUP_MODE if options.socket_group else OWNER_MODE
-            async with serving_unix(local, socket_path, mode=mode, group_id=group_id):
-                on_ready(host.address, socket_path)
+            async with (
+                serving_unix(local, socket_path, mode=mode, group_id=group_id),
+                serving_programs(options, host) as programs_address,
+            ):
+                on_ready(host.address, socket_path, programs_address)
                 await stop.wait()
                 host.end()
     finally:

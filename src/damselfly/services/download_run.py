@@ -22,7 +22,6 @@ from damselfly.errors import (
     ParentError,
     RemoteProtocolError,
     SourceChangedError,
-    revive,
 )
 from damselfly.services import supernode_talk as talk
 from damselfly.services.block_fetcher import failed_fetch
@@ -355,7 +354,7 @@ class DownloadRun:
         self.handle(event)
 
     def _on_failed(self, message: wire.Failed) -> None:
-        error = revive(message.error, message.message, http_status=message.status)
+        error = talk.error_told(message)
         if isinstance(error, SourceChangedError) and self.restart():
             self._join()
             return

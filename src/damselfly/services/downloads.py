@@ -57,7 +57,7 @@ class Downloads:
         """
         spec = request.spec()
         started_s = now_s()
-        with self._counted(spec):
+        with self._counted(), _logged(spec):
             return await _in_time(request, self._get(spec, request, on_progress, started_s))
 
     @contextlib.asynccontextmanager
@@ -70,7 +70,7 @@ class Downloads:
             DamselflyError: Whatever ended it without content.
         """
         spec = request.spec()
-        with self._counted(spec):
+        with self._counted():
             async with contextlib.AsyncExitStack() as stack:
                 yield await _in_time(request, self._open(stack, spec, request))
 
@@ -89,9 +89,8 @@ class Downloads:
         return Content(spec, entry, run)
 
     @contextlib.contextmanager
-    def _counted(self, spec: TaskSpec) -> Iterator[None]:
-        """Count and log how a download ends."""
-        started_s = now_s()
+    def _counted(self) -> Iterator[None]:
+        """Count how a download ends."""
         self._parts.metrics.downloads_running.inc()
         outcome = "failed"
         try:
@@ -103,13 +102,10 @@ class Downloads:
         finally:
             self._parts.metrics.downloads_running.dec()
             self._parts.metrics.downloads.labels(outcome).inc()
-            log.info(
-                "download_ended",
-                outcome=outcome,
-                url=spec.display_url,
-                task=spec.task_id,
-                seconds=round(now_s() - started_s, 3),
-            )
+
+    def is_held(self, request: DownloadRequest) -> bool:
+        """Say whether a content with a digest is here, whole."""
+        return self._known_by_digest(request.spec()) is not None
 
     def content_of(self, download_id: str) -> StoredEdition | None:
         """Return the entry of a download that was handed out and not released."""
@@ -261,3 +257,23 @@ async def _in_time(request: DownloadRequest, work: Coroutine[object, object, T])
             return await work
     except TimeoutError as exc:
         raise DownloadTimeoutError(timeout_s=request.timeout_s) from exc
+
+
+@contextlib.contextmanager
+def _logged(spec: TaskSpec) -> Iterator[None]:
+    """Write one line about a download that is handed out as a file."""
+    started_s = now_s()
+    outcome = "finished"
+    try:
+        yield
+    except BaseException as exc:
+        outcome = "cancelled" if isinstance(exc, asyncio.CancelledError) else "failed"
+        raise
+    finally:
+        log.info(
+            "download_ended",
+            outcome=outcome,
+            url=spec.display_url,
+            task=spec.task_id,
+            seconds=round(now_s() - started_s, 3),
+        )

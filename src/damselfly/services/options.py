@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from damselfly.core.caching.freshness import StalePolicy
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
+from damselfly.core.task import normalise_url
+from damselfly.errors import UsageError
+from damselfly.wire.registry_paths import parse_registry_name
 
 
 def _require(condition: bool, text: str) -> None:  # noqa: FBT001
@@ -70,6 +73,56 @@ class SourceOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryOptions:
+    """A registry that is not simply at `https://NAME`.
+
+    Attributes:
+        name: As image names have it: `docker.io`, `registry.example:5000`.
+        url: Where it is reached; empty: `https://NAME`, on loopback `http://NAME`.
+        mirrors: URLs of other registries with the same contents, which are asked first.
+        prefix: Goes before the name of each repository: a project, a path in a proxy cache.
+        ca_file: Certificates to trust there besides the system's; empty is none.
+        insecure: Its certificate is not checked at all.
+    """
+
+    name: str = ""
+    url: str = ""
+    mirrors: tuple[str, ...] = ()
+    prefix: str = ""
+    ca_file: str = ""
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            for url in (*self.mirrors, *([self.url] if self.url else [])):
+                normalise_url(url)
+            if self.name:
+                parse_registry_name(self.name)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorOptions:
+    """The registry mirror.
+
+    Attributes:
+        default: The registry that is meant when a request names none.
+        serve_stale_tags: A tag whose registry gives no answer is answered with what it last
+            was here; see docs/running/registry-mirror.md.
+    """
+
+    default: str = "docker.io"
+    serve_stale_tags: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            parse_registry_name(self.default)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadOptions:
     """How much a host gives to others.
 
@@ -99,6 +152,7 @@ class SuperNodeOptions:
         uploads: Seed blocks sent at a time and their rate.
         cache: Quota and reserve.
         source: How sources are asked.
+        registries: Registries that need certificates of their own; see `RegistryOptions`.
     """
 
     listen: str = "0.0.0.0:8002"  # other hosts must reach it
@@ -109,8 +163,10 @@ class SuperNodeOptions:
     uploads: UploadOptions = field(default_factory=lambda: UploadOptions(slots=8))
     cache: CacheOptions = field(default_factory=CacheOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
+    registries: tuple[RegistryOptions, ...] = ()
 
     def __post_init__(self) -> None:
+        _require(all(each.name for each in self.registries), "each of registries needs a name")
         _require(self.link_rate_bytes_per_s > 0, "link_rate_bytes_per_s must be positive")
         _require(1 <= self.neighbours <= 64, "neighbours must be 1 to 64")  # noqa: PLR2004
         _require(self.children_max >= 1, "children_max must be at least 1")
@@ -169,6 +225,8 @@ class DaemonOptions:
         cache: Quota and reserve.
         source: How sources are asked when the swarm cannot help.
         proxy: Registry mirror and HTTP proxy for programs of this host.
+        mirror: How the registry mirror answers.
+        registries: Registries that are not simply at `https://NAME`; see `RegistryOptions`.
     """
 
     supernode: str = ""
@@ -183,6 +241,11 @@ class DaemonOptions:
     cache: CacheOptions = field(default_factory=CacheOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
     proxy: ProxyOptions = field(default_factory=ProxyOptions)
+    mirror: MirrorOptions = field(default_factory=MirrorOptions)
+    registries: tuple[RegistryOptions, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(all(each.name for each in self.registries), "each of registries needs a name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from damselfly.services.download_parts import DownloadParts
 from damselfly.services.downloads import Downloads
 from damselfly.services.edition_views import edition_seen
 from damselfly.services.links import Links
-from damselfly.services.options import SourceOptions, UploadOptions
+from damselfly.services.options import RegistryOptions, SourceOptions, UploadOptions
+from damselfly.services.registries import trusts_of
 from damselfly.services.seeding import Seeding
 from damselfly.services.uploads import Uploads
 from damselfly.services.web_server import client_session, serving
@@ -52,6 +53,7 @@ class PeerHostOptions:
     download_rate_bytes_per_s: float = 0.0
     uploads: UploadOptions
     source: SourceOptions
+    registries: tuple[RegistryOptions, ...] = ()
 
 
 class PeerHost:
@@ -59,6 +61,7 @@ class PeerHost:
 
     Attributes:
         downloads: What it downloads.
+        source: Asks sources for it.
         address: `host:port` on which it listens.
     """
 
@@ -77,6 +80,7 @@ class PeerHost:
         self._store = store
         self._metrics = metrics
         self.address = ""
+        self.source = source
         rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
         self.uploads = Uploads(
             store,
@@ -105,15 +109,7 @@ class PeerHost:
                 store=store,
                 links=self.links,
                 connections=connections,
-                seeding=Seeding(
-                    store,
-                    source,
-                    options.source,
-                    link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S,
-                    metrics=metrics,
-                    rng=rng,
-                    now_wall_s=wall_s,
-                ),
+                seeding=self._new_seeding(rng),
                 session=self.session or None,
                 uploads=self.uploads,
                 slots=options.uploads.slots * DOWNLOADS_PER_SLOT,
@@ -121,6 +117,17 @@ class PeerHost:
                 metrics=metrics,
                 rng=rng,
             )
+        )
+
+    def _new_seeding(self, rng: random.Random) -> Seeding:
+        return Seeding(
+            self._store,
+            self.source,
+            self._options.source,
+            link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S,
+            metrics=self._metrics,
+            rng=rng,
+            now_wall_s=wall_s,
         )
 
     def routes(self) -> web.Application:
@@ -234,6 +241,7 @@ async def running_host(
         stall_timeout_s=options.source.stall_timeout_s,
         connections_max=options.source.connections_max,
         ca_file=options.source.ca_file,
+        trusts=trusts_of(options.registries),
     )
     connections = BlockConnections(options.host_id)
     try:

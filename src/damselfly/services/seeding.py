@@ -95,8 +95,8 @@ class Seeding:
         self._throttles: dict[str, Throttle] = defaultdict(
             lambda: Throttle(options.rate_bytes_per_s)
         )
-        # {(task, headers): when its 404 is forgotten}
-        self._refused: dict[tuple[TaskId, Headers], float] = {}
+        # {(task, URL, headers): when its 404 is forgotten}
+        self._refused: dict[tuple[TaskId, str, Headers], float] = {}
 
     async def obtain(
         self,
@@ -153,10 +153,12 @@ class Seeding:
             return entry, verdict
         error: SourceError | None = None
         word = SourceWord(status=None)
+        http_headers: Headers = ()
         try:
             self._metrics.source_requests.labels("validate").inc()
             answer = await self._source.validate(spec, entry.edition.validators)
             word = SourceWord(status=answer.status, validators=answer.validators)
+            http_headers = answer.http_headers
         except SourceError as exc:
             error = exc
         verdict = judge_after(cached, word, policy=self._options.serve_stale)
@@ -168,13 +170,15 @@ class Seeding:
                 ) from error
             if error is not None:
                 raise error
-            raise SourceRefusedError(url=spec.display_url, status=word.status or 0)
+            raise SourceRefusedError(
+                url=spec.display_url, status=word.status or 0, http_headers=http_headers
+            )
         if verdict in (Verdict.HIT, Verdict.RESUME):
             await asyncio.to_thread(entry.mark_validated, self._now_wall_s())
         return entry, verdict
 
     async def _fetch(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
-        key = (spec.task_id, spec.headers)
+        key = (spec.task_id, spec.url, spec.headers)
         if self._refused.get(key, 0.0) > now_s():
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
         try:

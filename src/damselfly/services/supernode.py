@@ -273,6 +273,7 @@ class SuperNode:
                         error=instruction.error,
                         message=instruction.message,
                         status=instruction.status,
+                        http_headers=instruction.http_headers,
                         can_use_source=instruction.can_use_source,
                     ),
                 )
@@ -351,6 +352,7 @@ class SuperNode:
                     error=type(exc).__name__,
                     message=str(exc),
                     status=getattr(exc, "status", 0),
+                    http_headers=exc.http_headers,
                     can_use_source=not isinstance(
                         exc, SourceError | DigestMismatchError | UsageError
                     ),

@@ -9,6 +9,7 @@ from aiohttp import web
 from damselfly.clock import wall_s
 from damselfly.services.host_sessions import HostSessions
 from damselfly.services.options import SuperNodeOptions
+from damselfly.services.registries import trusts_of
 from damselfly.services.seeding import Seeding
 from damselfly.services.stores import open_store
 from damselfly.services.supernode import SuperNode
@@ -39,6 +40,7 @@ async def run_supernode(
         stall_timeout_s=options.source.stall_timeout_s,
         connections_max=options.source.connections_max,
         ca_file=options.source.ca_file,
+        trusts=trusts_of(options.registries),
     )
     try:
         async with client_session() as client, asyncio.TaskGroup() as tasks:

@@ -5,7 +5,7 @@ from damselfly.core.downloading import events as core
 from damselfly.core.downloading import instructions as todo
 from damselfly.core.peer import HostId
 from damselfly.core.task import Edition, EditionId, TaskSpec, Validators, is_edition_id
-from damselfly.errors import RemoteProtocolError
+from damselfly.errors import DamselflyError, RemoteProtocolError, revive
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.session_client import SessionClient
@@ -110,4 +110,14 @@ def edition_told(told: wire.EditionTold, spec: TaskSpec) -> Edition:
         validators=Validators(etag=told.etag, last_modified=told.last_modified),
         digest=Digest.parse(told.digest) if told.digest else None,
         display_url=spec.display_url,
+    )
+
+
+def error_told(failed: wire.Failed) -> DamselflyError:
+    """Return the error in a message."""
+    return revive(
+        failed.error,
+        failed.message,
+        http_status=failed.status,
+        http_headers=failed.http_headers,
     )

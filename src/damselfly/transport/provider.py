@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from damselfly.core.digest import Digest
-from damselfly.core.task import TaskSpec, Validators
+from damselfly.core.task import Headers, TaskSpec, Validators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class SourceAnswer:
         validators: ETag and Last-Modified.
         digest: From `Repr-Digest`, `Digest` or a checksum header, if there is one.
         accepts_ranges: The source can give a part: it said so, or answered 206.
+        http_headers: What goes with a refusal: a challenge, when to come again.
     """
 
     status: int
@@ -29,6 +30,7 @@ class SourceAnswer:
     validators: Validators = Validators()
     digest: Digest | None = None
     accepts_ranges: bool = False
+    http_headers: Headers = ()
 
 
 class SourceReading(Protocol):

@@ -196,6 +196,7 @@ class Failed(Message, frozen=True, tag="failed"):
         error: Class name in `damselfly.errors`.
         message: What a user may read.
         status: What the source answered, or 0.
+        http_headers: What goes with the status, `WWW-Authenticate` and `Retry-After`.
         can_use_source: The fault is the SuperNode's: asking for leave to go to the source makes
             sense.
     """
@@ -204,6 +205,7 @@ class Failed(Message, frozen=True, tag="failed"):
     error: str
     message: str
     status: int = 0
+    http_headers: tuple[tuple[str, str], ...] = ()
     can_use_source: bool = False
 
 

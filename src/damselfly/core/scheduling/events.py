@@ -69,6 +69,7 @@ class SeedFailed:
         error: Class name in `damselfly.errors`.
         message: What a user may read.
         status: What the source answered, or 0.
+        http_headers: What goes with the status: a challenge, when to come again.
         can_use_source: The fault is the SuperNode's own.
     """
 
@@ -76,6 +77,7 @@ class SeedFailed:
     error: str
     message: str
     status: int = 0
+    http_headers: tuple[tuple[str, str], ...] = ()
     can_use_source: bool = False
 
 

@@ -47,6 +47,7 @@ class TellFailed:
     error: str
     message: str
     status: int = 0
+    http_headers: tuple[tuple[str, str], ...] = ()
     can_use_source: bool = False
 
 

@@ -213,6 +213,7 @@ class Scheduler:
                 error=event.error,
                 message=event.message,
                 status=event.status,
+                http_headers=event.http_headers,
                 can_use_source=event.can_use_source,
             )
             for host_id in told

@@ -138,6 +138,10 @@ def daemon(
     socket_group: Annotated[
         str | None, typer.Option(help="May use the socket, too.", metavar="GROUP")
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(help="Registry mirror and HTTP proxy; off is none.", metavar="HOST:PORT"),
+    ] = None,
     upload_rate: Rate = None,
     download_rate: Rate = None,
     quota: Quota = None,
@@ -145,6 +149,7 @@ def daemon(
     log_level: LogLevel = "info",
 ) -> None:
     """Take part in the swarms for this host."""
+    from damselfly.faces.proxy.server import serving_programs  # noqa: PLC0415
     from damselfly.services.daemon import run_daemon  # noqa: PLC0415  # --help is quick
 
     set_up_log(log_level)
@@ -156,6 +161,7 @@ def daemon(
         "location": location,
         "socket": socket,
         "socket_group": socket_group,
+        "proxy.listen": "" if proxy == "off" else proxy,
         "uploads.rate_bytes_per_s": upload_rate,
         "download_rate_bytes_per_s": download_rate,
         "cache.quota_bytes": quota,
@@ -163,10 +169,11 @@ def daemon(
     options = _options(DaemonOptions, "daemon", config, flags)
 
     async def part(stop: asyncio.Event) -> None:
-        def on_ready(address: str, socket_path: str) -> None:
-            _say(f"daemon listens on {address} and {socket_path}")
+        def on_ready(address: str, socket_path: str, proxy_address: str) -> None:
+            proxied = proxy_address and f", proxy on {proxy_address}"
+            _say(f"daemon listens on {address} and {socket_path}{proxied}")
 
-        await run_daemon(options, on_ready=on_ready, stop=stop)
+        await run_daemon(options, serving_programs=serving_programs, on_ready=on_ready, stop=stop)
 
     _run_until_signal(part)
 

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 
+from damselfly.faces.proxy.server import serving_programs
 from damselfly.services.daemon import run_daemon
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
 from damselfly.services.supernode_run import run_supernode
@@ -29,17 +30,19 @@ async def run_both(
         told = address
         is_listening.set()
 
-    def on_daemon(_: str, socket_path: str) -> None:
+    def on_daemon(_: str, socket_path: str, proxy_address: str) -> None:
         port = told.rpartition(":")[2]
         say(f"ready; SuperNode on {told}, daemon on {socket_path}")
         say(f"  on this host:    dfget URL -O FILE --socket {socket_path}")
+        if proxy_address:
+            say(f"  for container engines on this host:  registry mirror and proxy {proxy_address}")
         say(f"  on other hosts:  damselfly daemon --supernode THIS_HOST:{port}")
 
     async def run_second() -> None:
         await is_listening.wait()
         port = told.rpartition(":")[2]
         own = dataclasses.replace(daemon, supernode=daemon.supernode or f"127.0.0.1:{port}")
-        await run_daemon(own, on_ready=on_daemon, stop=stop)
+        await run_daemon(own, serving_programs=serving_programs, on_ready=on_daemon, stop=stop)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_supernode(supernode, on_ready=on_supernode, stop=stop))

@@ -7,9 +7,11 @@ them becomes a status. Afterwards nothing but a reset can say that the rest will
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Final
 
 from aiohttp import web
 
+from damselfly.clock import now_s
 from damselfly.core.blocks import Span
 from damselfly.errors import DamselflyError, RangeUnsatisfiableError
 from damselfly.faces.proxy.tunnel import reset
@@ -18,6 +20,7 @@ from damselfly.telemetry.log import get_log
 from damselfly.wire.byte_ranges import format_content_range, parse_range
 
 OK, PARTIAL = 200, 206
+FROM_HEADER: Final = "X-Damselfly-From"
 
 log = get_log()
 
@@ -26,6 +29,8 @@ async def answer(
     request: web.BaseRequest, content: Content, headers: Mapping[str, str]
 ) -> web.StreamResponse:
     """Answer a GET or HEAD with a content, or with the part that its Range asks for.
+
+    Writes one line into the log, with the bytes of the content by where they came from.
 
     Args:
         request: What is answered.
@@ -37,16 +42,16 @@ async def answer(
         RangeUnsatisfiableError: The part does not exist.
         DamselflyError: The content cannot be had; nothing has been sent.
     """
-    size = content.size_bytes
-    span = _span_asked(request, headers, size)
+    started_s = now_s()
+    span = _span_asked(request, headers, content.size_bytes)
     if request.method == "HEAD":
-        return await _head(request, headers, span, size)
+        return await _head(request, headers, span, content)
     first, stop = (span.start_byte, span.stop_byte) if span else (0, None)
     async with aclosing(content.stretches(first, stop)) as stretches:
         stretch = await anext(stretches, None)  # before the head is sent
-        size = content.size_bytes  # by now it may be known
-        response = _response(headers, span, size)
+        response = _response(headers, span, content)
         await response.prepare(request)
+        outcome = "finished"
         try:
             if stretch is not None:
                 await _send(request, response, stretch)
@@ -54,14 +59,42 @@ async def answer(
                 await _send(request, response, later)
             await response.write_eof()
         except ConnectionError:
-            pass  # the requester has gone
+            outcome = "left"
         except (DamselflyError, OSError) as exc:
-            log.warning("answer_aborted", url=content.spec.display_url, reason=str(exc))
+            outcome = f"aborted: {exc}"
             abort(request)
+        except asyncio.CancelledError:
+            outcome = "left"
+            raise
         except BaseException:
+            outcome = "broke"
             abort(request)
             raise
+        finally:
+            log_answer(content, outcome=outcome, seconds=now_s() - started_s)
     return response
+
+
+def log_answer(content: Content, *, outcome: str, seconds: float) -> None:
+    """Write the one line about an answer from a content."""
+    by = content.bytes_by
+    log.info(
+        "answered",
+        url=content.spec.display_url,
+        outcome=outcome,
+        seconds=round(seconds, 3),
+        size_bytes=content.size_bytes,
+        cache_bytes=by.cache,
+        peers_bytes=by.peers,
+        supernode_bytes=by.supernode,
+        source_bytes=by.source,
+    )
+
+
+def told_from(content: Content) -> str:
+    """Return the value of `FROM_HEADER`: what is here by now, by where it came from."""
+    by = content.bytes_by
+    return f"peers={by.peers},supernode={by.supernode},source={by.source},cache={by.cache}"
 
 
 def unsatisfiable(error: RangeUnsatisfiableError) -> web.Response:
@@ -91,23 +124,25 @@ def _span_asked(
 
 
 def _response(
-    headers: Mapping[str, str], span: Span | None, size_bytes: int | None
+    headers: Mapping[str, str], span: Span | None, content: Content
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=PARTIAL if span else OK, headers=dict(headers))
-    if size_bytes is None:
+    response.headers[FROM_HEADER] = told_from(content)
+    size = content.size_bytes
+    if size is None:
         response.enable_chunked_encoding()
         return response
     response.headers["Accept-Ranges"] = "bytes"
-    response.content_length = len(span) if span else size_bytes
+    response.content_length = len(span) if span else size
     if span:
-        response.headers["Content-Range"] = format_content_range(span, size_bytes)
+        response.headers["Content-Range"] = format_content_range(span, size)
     return response
 
 
 async def _head(
-    request: web.BaseRequest, headers: Mapping[str, str], span: Span | None, size_bytes: int | None
+    request: web.BaseRequest, headers: Mapping[str, str], span: Span | None, content: Content
 ) -> web.StreamResponse:
-    response = _response(headers, span, size_bytes)
+    response = _response(headers, span, content)
     await response.prepare(request)
     await response.write_eof()
     return response

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Final, NoReturn, Self
 from urllib.parse import urlsplit
 
@@ -60,6 +61,19 @@ def _from_base64(algorithm: str, value: str) -> Digest | None:
         return Digest.parse(f"{algorithm}:{base64.b64decode(value, validate=True).hex()}")
     except (ValueError, TaskSpecError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How a server is known to be the right one.
+
+    Attributes:
+        ca_file: Certificates to trust besides the system's; empty is none.
+        is_insecure: Any certificate will do.
+    """
+
+    ca_file: str = ""
+    is_insecure: bool = False
 
 
 class HttpReading:
@@ -128,6 +142,7 @@ class HttpSource:
         stall_timeout_s: float = 15.0,
         connections_max: int = 16,
         ca_file: str = "",
+        trusts: Mapping[str, Trust] | None = None,
     ) -> None:
         self._stall_s = stall_timeout_s
         self._timeout = aiohttp.ClientTimeout(
@@ -135,6 +150,11 @@ class HttpSource:
         )
         self._connections_max = connections_max
         self._tls = tls_context(ca_file)
+        # {origin: what verifies it}, of those with certificates of their own.
+        self._tls_of = {
+            origin: False if trust.is_insecure else tls_context(trust.ca_file)
+            for origin, trust in (trusts or {}).items()
+        }
         self._client: aiohttp.ClientSession | None = None
 
     def _session(self) -> aiohttp.ClientSession:
@@ -174,7 +194,7 @@ class HttpSource:
             headers["Range"] = format_range(start_byte, stop_byte)
             if validators.if_range:
                 headers["If-Range"] = validators.if_range
-        response = await self._ask("GET", spec, headers)
+        response = await self.ask("GET", spec, headers)
         try:
             answer = self._answer(response, spec, start_byte if is_part else 0, stop_byte)
         except BaseException:
@@ -189,10 +209,10 @@ class HttpSource:
             headers["If-None-Match"] = validators.etag
         if validators.last_modified:
             headers["If-Modified-Since"] = validators.last_modified
-        response = await self._ask("HEAD", spec, headers)
+        response = await self.ask("HEAD", spec, headers)
         response.close()
         if response.status in HEAD_REFUSED:
-            response = await self._ask("GET", spec, headers)
+            response = await self.ask("GET", spec, headers)
             response.close()
         return SourceAnswer(
             status=response.status,
@@ -200,11 +220,18 @@ class HttpSource:
             validators=_validators(response),
             digest=digest_told(response.headers) if response.status == OK else None,
             accepts_ranges=_accepts_ranges(response),
+            http_headers=_of_refusal(response),
         )
 
-    async def _ask(
-        self, method: str, spec: TaskSpec, headers: dict[str, str]
+    async def ask(
+        self, method: str, spec: TaskSpec, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
+        """Ask, follow redirects, and return the answer, whatever it is; the caller closes it.
+
+        Raises:
+            SourceUnreachableError: There is none.
+            SourceBrokenError: It is no HTTP.
+        """
         url, credentials = _split_userinfo(spec.url)
         if any(name.lower() == "authorization" for name, _ in spec.headers):
             credentials = ()  # the user's own header wins
@@ -219,10 +246,19 @@ class HttpSource:
                     ("Accept-Encoding", "identity"),
                 ],
                 max_redirects=REDIRECTS_MAX,
-                middlewares=(_keep_secrets_home(spec.headers),),
+                middlewares=(_keep_secrets_home(spec.headers), self._trust),
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
             self._raise_unreachable(spec, exc)
+
+    async def _trust(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Verify each server by its own certificates, also behind a redirect."""
+        tls = self._tls_of.get(str(request.url.origin()))
+        if tls is not None:
+            request._ssl = tls  # noqa: SLF001  # a request has one value for all its redirects
+        return await handler(request)
 
     def _raise_unreachable(self, spec: TaskSpec, exc: Exception) -> NoReturn:
         url = spec.display_url
@@ -242,7 +278,9 @@ class HttpSource:
     ) -> SourceAnswer:
         url = spec.display_url
         if response.status not in (OK, PARTIAL):
-            raise SourceRefusedError(url=url, status=response.status)
+            raise SourceRefusedError(
+                url=url, status=response.status, http_headers=_of_refusal(response)
+            )
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             reason = f"it was encoded with {encoding[:40]}, although that was not asked for"
@@ -319,6 +357,16 @@ def _validators(response: aiohttp.ClientResponse) -> Validators:
     # One that is no text names nothing: it could not be sent back.
     etag, last_modified = (value if value.isprintable() else "" for value in told)
     return Validators(etag=etag, last_modified=last_modified)
+
+
+def _of_refusal(response: aiohttp.ClientResponse) -> Headers:
+    """Return what whoever asked must see of a refusal: which credentials, and when again."""
+    return tuple(
+        (name, value)
+        for name in ("WWW-Authenticate", "Retry-After")
+        for value in response.headers.getall(name, ())
+        if value.isprintable()
+    )
 
 
 def _accepts_ranges(response: aiohttp.ClientResponse) -> bool:
