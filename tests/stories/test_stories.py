@@ -25,7 +25,7 @@ from damselfly.core.topology import Location
 
 FOLDER = Path(__file__).parent
 STORIES = sorted(FOLDER.glob("*.txt"))
-SLOTS = 2
+SLOTS = 1  # and one request ahead
 
 
 def blocks(text: str) -> BlockSet:
@@ -145,7 +145,7 @@ def told_by(path: Path) -> str:
             now_s=0.0,
         )
     else:
-        mind = Scheduler(neighbours=2, children_max=2, fallbacks_max=1, rng=random.Random(7))
+        mind = Scheduler(neighbours=4, children_max=2, fallbacks_max=1, rng=random.Random(7))
     now_s, out = 0.0, []
     for paragraph in path.read_text().strip().split("\n\n"):
         commands = [line for line in paragraph.partition("\n----")[0].splitlines() if line]

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from damselfly.clock import now_s
 from damselfly.core.blocks import BlockSet
+from damselfly.core.downloading.announcing import News
 from damselfly.core.downloading.events import Loss
 from damselfly.core.peer import SUPERNODE, HostId, is_host_id
 from damselfly.core.task import EditionId, is_edition_id
@@ -31,10 +32,6 @@ from damselfly.wire.link_messages import (
     link_codec,
 )
 
-# News is told at once when there was none for a while, else gathered: the study found that a
-# batch of 2 to 4 block times costs nothing measurable, and each message costs CPU.
-HELD_BATCH_S: Final = 0.15
-HELD_BATCH_BLOCKS: Final = 2
 LINKS_MAX: Final = 64  # per edition; a host is told of 16 at most, the SuperNode has 64 children
 HELLO_TIMEOUT_S: Final = 5.0
 MESSAGE_BYTES_MAX: Final = 256 << 10  # a hello with what is held of 2,000,000 blocks
@@ -104,9 +101,7 @@ class Links:
         self._links: dict[EditionId, dict[HostId, Link]] = defaultdict(dict)
         self._listeners: dict[EditionId, LinkListener] = {}
         self._opening: set[tuple[EditionId, HostId]] = set()
-        # {edition: blocks that were not told yet}, and when news was last told.
-        self._news: dict[EditionId, list[int]] = {}
-        self._told_s: dict[EditionId, float] = {}
+        self._news: dict[EditionId, News] = defaultdict(News)
 
     def listen(self, edition_id: EditionId, listener: LinkListener) -> None:
         """Tell a listener from now on what happens to the links of an edition."""
@@ -136,20 +131,18 @@ class Links:
         """Tell all links of the edition that a block is held, with others of the moment."""
         if not self._links.get(edition_id):
             return  # a new link begins with all that is held
-        news = self._news.setdefault(edition_id, [])
-        news.append(block_index)
-        if len(news) >= HELD_BATCH_BLOCKS:
+        wait_s = self._news[edition_id].add(block_index, now_s=now_s())
+        if wait_s == 0.0:
             self._tell(edition_id)
-        elif len(news) == 1:
-            wait_s = self._told_s.get(edition_id, 0.0) + HELD_BATCH_S - now_s()
-            asyncio.get_running_loop().call_later(max(wait_s, 0.0), self._tell, edition_id)
+        elif wait_s is not None:
+            asyncio.get_running_loop().call_later(wait_s, self._tell, edition_id)
 
     def _tell(self, edition_id: EditionId) -> None:
-        news = self._news.pop(edition_id, None)
-        if news is None:
-            return  # told already
-        self._told_s[edition_id] = now_s()
-        message = Held(indices=tuple(news), load=self._load())
+        news = self._news.get(edition_id)
+        indices = news.take(now_s=now_s()) if news is not None else ()
+        if not indices:
+            return  # told already, or nobody is there any more
+        message = Held(indices=indices, load=self._load())
         for link in self.of(edition_id):
             link.post(message)
 
@@ -293,5 +286,6 @@ class Links:
     def _lost(self, edition_id: EditionId, host_id: HostId, loss: Loss) -> None:
         if not self._links[edition_id]:
             del self._links[edition_id]
+            self._news.pop(edition_id, None)
         if (listener := self._listeners.get(edition_id)) is not None:
             listener.on_link_lost(host_id, loss)

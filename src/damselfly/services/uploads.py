@@ -1,10 +1,6 @@
 """Giving blocks to others: slots, a fair queue, and bytes that the kernel sends.
 
-A request that finds no slot waits for one, a short while: the child has asked us because
-everybody else is busier. When a slot frees, the child that was served longest ago is next,
-so that nobody who asks again quickly can keep a slot for itself.
-
-Source: the shared scheduling study, section 3.3.
+Who is served when is decided in `core/uploading.py`.
 """
 
 import asyncio
@@ -16,39 +12,30 @@ from typing import Final
 from aiohttp import web
 
 from damselfly.core.task import EditionId, is_edition_id
+from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
 from damselfly.storage.store import BlockStore, SendableBlock
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.throttle import Throttle
 from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, PackedHeader, trailer
 
-WAIT_S: Final = 3.0  # a refusal costs a round trip and CPU on both sides; the queue is fair
-WAITING_PER_SLOT: Final = 4
-RETRY_AFTER_S: Final = 0.25
 SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
 # What is handed to the kernel and not sent yet; more would make a slot free long before its
 # block has left, and let more blocks share the link than there are slots.
 NOT_SENT_BYTES_MAX: Final = 128 << 10
 # A child that takes nothing for so long gives its slot back; its network may be down as well.
 STALLED_MS_MAX: Final = 10_000
-HOSTS_REMEMBERED_MAX: Final = 4096
 
 
 class UploadSlots:
     """A number of slots and those that wait for one."""
 
     def __init__(self, count: int) -> None:
-        self._free = count
-        self._waiting_max = count * WAITING_PER_SLOT
-        self._waiting: dict[asyncio.Future[None], str] = {}
-        # {host: when it was last served, as a count}; whoever is not in it was never served.
-        self._served: dict[str, int] = {}
-        self._turn = 0
-        self._count = count
+        self._queue: UploadQueue[asyncio.Future[None]] = UploadQueue(count)
 
     @property
     def load(self) -> int:
         """Uploads running and waiting."""
-        return self._count - self._free + len(self._waiting)
+        return self._queue.load
 
     @asynccontextmanager
     async def slot(self, host_id: str) -> AsyncIterator[bool]:
@@ -56,43 +43,35 @@ class UploadSlots:
         if not await self._wait(host_id):
             yield False
             return
-        self._turn += 1
-        self._served[host_id] = self._turn
-        if len(self._served) > HOSTS_REMEMBERED_MAX:
-            del self._served[min(self._served, key=self._served.__getitem__)]
         try:
             yield True
         finally:
             self._release()
 
     async def _wait(self, host_id: str) -> bool:
-        if self._free:
-            self._free -= 1
-            return True
-        if len(self._waiting) >= self._waiting_max:
-            return False
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = host_id
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        match self._queue.ask(turn, host_id):
+            case Turn.NOW:
+                return True
+            case Turn.REFUSED:
+                return False
+            case Turn.LATER:
+                pass
         try:
             async with asyncio.timeout(WAIT_S):
                 await turn
         except TimeoutError:
-            return turn.done() and not turn.cancelled()  # a slot may come in the same moment
+            return not self._queue.forget(turn)  # a slot may come in the same moment
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not self._queue.forget(turn):
                 self._release()
             raise
-        finally:
-            self._waiting.pop(turn, None)
         return True
 
     def _release(self) -> None:
-        waiting = [turn for turn in self._waiting if not turn.done()]
-        if not waiting:
-            self._free += 1
-            return
-        longest = min(waiting, key=lambda turn: self._served.get(self._waiting[turn], 0))
-        longest.set_result(None)
+        turn = self._queue.end()
+        if turn is not None and not turn.done():
+            turn.set_result(None)
 
 
 class Uploads:

@@ -63,6 +63,7 @@ from damselfly.core.downloading.picking import (
 from damselfly.core.peer import SUPERNODE, HostId
 from damselfly.errors import InvalidTransitionError
 
+AHEAD = 1  # requests beyond the slots: one waits in a parent's queue while the others move
 ENDGAME_BLOCKS = 16  # the study: of these, late ones are fetched twice; wastes below 0.2 %
 ENDGAME_COPIES_MAX = 2
 ENDGAME_PATIENCE = 1.5  # times the usual duration of a fetch; earlier copies only add load
@@ -87,13 +88,15 @@ class Download:
     def __init__(
         self, *, slots: int = 4, can_use_source: bool, rng: random.Random, now_s: float
     ) -> None:
-        self._slots = slots
+        self._slots = slots + AHEAD
         self._rng = rng
         self.parents = Parents()
         # {block: {parent: since when}}: fetches under way; SUPERNODE for granted ones.
         self._running: dict[int, dict[HostId, float]] = {}
         self._running_bits = 0
-        self._free_count = slots  # fetches from peers that may begin; granted ones do not count
+        self._free_count = (
+            self._slots
+        )  # fetches from peers that may begin; granted ones do not count
         self.held = BlockSet()
         self.listed = BlockSet()
         self.block_count: int | None = None

@@ -1,11 +1,15 @@
 """Which block comes next, and from which parent.
 
-Among the parents that hold something useful the least loaded one; from it the rarest block
-inside the first window that has one. Rare blocks first keep the swarm diverse, the window
-keeps the order of the file. Blocks that a reader waits for come before all others, if
-anybody has them.
+Blocks that a reader waits for come first, if anybody has them. Otherwise, among the parents
+that hold something useful, the less loaded of two drawn by lot; from it the rarest block inside
+the first window that has one. Rare blocks first keep the swarm diverse, the window keeps the
+order of the file.
 
-Source: the shared scheduling study, sections 3.1 and 10.4.
+What is known of a parent's load is a moment old, and the same for all its children: if each
+took the least loaded one, all would take the same (docs/decisions/0020).
+
+Source: the shared scheduling study, sections 3.1 and 10.4; for the two, Mitzenmacher, How
+useful is old information? (2000).
 """
 
 import random
@@ -95,17 +99,13 @@ def pick(
         window_blocks: Length of a window.
         rng: Breaks ties.
     """
-    least: list[Candidate] = []
-    load_min = 0
-    for candidate in candidates:
-        load = candidate.load
-        if (not least or load <= load_min) and candidate.held_bits & wanted_bits:
-            if not least or load < load_min:
-                least, load_min = [], load
-            least.append(candidate)
-    if not least:
+    useful = [candidate for candidate in candidates if candidate.held_bits & wanted_bits]
+    if not useful:
         return None
-    chosen = least[int(rng.random() * len(least))] if len(least) > 1 else least[0]
+    chosen = useful[int(rng.random() * len(useful))]
+    other = useful[int(rng.random() * len(useful))]
+    if other.load < chosen.load:
+        chosen = other
     offered = chosen.held_bits & wanted_bits
     in_window = offered & window_bits(wanted_bits, offered, window_blocks)
     return Pick(lot(rarity.rarest(in_window), rng), chosen.host_id)

@@ -278,7 +278,8 @@ class Scheduler:
         self._forget_if_whole(swarm)
 
     def _offer_first(self, swarm: Swarm, peer: Peer, now_s: float) -> list[Instruction]:
-        wanted = self._neighbours - len(peer.neighbours)
+        # Each link counts at both ends: those who come later bring the rest.
+        wanted = max(self._neighbours * 3 // 4, 1) - len(peer.neighbours)
         parents = rank_parents(
             peer, self._candidates(swarm, peer, now_s), count=max(wanted, 0), rng=self._rng
         )

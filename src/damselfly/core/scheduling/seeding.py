@@ -18,6 +18,7 @@ from itertools import islice
 from damselfly.core.blocks import BlockSet, iter_bits, lowest_bit
 from damselfly.core.peer import HostId
 
+CHILD_GRANTS_MAX = 4  # enough to fill a link of its own; the first child is there alone at first
 REPEAT_AFTER_S = 0.5  # a block has reached its first child and one more by then
 
 
@@ -190,7 +191,8 @@ class SeedPlan:
         if not hungry:
             return None
         # One under way and one ahead, to hide the round trip; few children share all slots.
-        running_max = max(2, -(-self._slots // len(hungry)))
+        # But never so many that one child's link holds up what others could pass on.
+        running_max = min(max(2, -(-self._slots // len(hungry))), CHILD_GRANTS_MAX)
         fresh = self._least_sent(self.seeded.bits)
         for running, _, host_id in sorted(hungry):
             if running >= running_max:

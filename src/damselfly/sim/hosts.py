@@ -1,0 +1,543 @@
+"""A host in the imagined world: a real `Download`, and what `services/` does for it.
+
+Each instruction of the mind becomes a message with a latency, a request, or a flow, as
+`services/download_run.py` and `services/links.py` would have it.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from damselfly.core.blocks import BlockSet
+from damselfly.core.downloading import events as core
+from damselfly.core.downloading import instructions as todo
+from damselfly.core.downloading.announcing import News
+from damselfly.core.downloading.backoff import Backoff
+from damselfly.core.downloading.download import Download
+from damselfly.core.peer import SUPERNODE, Host, HostId
+from damselfly.core.scheduling import events as sn
+from damselfly.sim.giving import STALL_TIMEOUT_S, Giver, Transfer
+from damselfly.sim.ledger import Boundary
+from damselfly.sim.surroundings import SILENCE_S, Surroundings
+
+# As in services/links.py and transport/session_client.py.
+RETRY_PAUSES_S = (0.1, 0.3, 1.0)
+HELLO_TIMEOUT_S = 5.0
+LINKS_MAX = 64
+RECONNECT_S, RECONNECT_S_MAX = 0.5, 5.0
+_TICKED = core.Ticked()
+HANDSHAKE = 4  # latencies until a WebSocket is open: TCP, then the upgrade
+
+
+class SuperNodeSide(Giver):
+    """What hosts know of the SuperNode; `sim/supernode.py` is it."""
+
+    def on_session(self, host: "HostMachine") -> None:
+        """A host has opened its session."""
+        raise NotImplementedError
+
+    def on_session_lost(self, host: "HostMachine", session: int) -> None:
+        """A host's session ended."""
+        raise NotImplementedError
+
+    def on_message(self, host: "HostMachine", session: int, event: sn.Event) -> None:
+        """A host told something."""
+        raise NotImplementedError
+
+    def on_link(self, host: "HostMachine") -> bool:
+        """A child opens its link; False: it cannot."""
+        raise NotImplementedError
+
+    def on_link_lost(self, host_id: HostId) -> None:
+        """A child has closed its link, or is gone."""
+        raise NotImplementedError
+
+    def on_held(self, host: "HostMachine", indices: Iterable[int]) -> None:
+        """A child holds more."""
+        raise NotImplementedError
+
+    def on_declined(self, host: "HostMachine", block_index: int) -> None:
+        """A child does not want what it was given."""
+        raise NotImplementedError
+
+
+class HostMachine(Giver):
+    """One host and its download.
+
+    Attributes:
+        number: Its place in the ledger.
+        mind: Decides.
+        links: {host id: linked host}, open links.
+        has_seed_link: It is linked with the SuperNode.
+        has_session: Its session is open.
+        session: How many sessions it has had.
+        sent_count: Messages that it has sent.
+        finished_s: When it had everything; None: not yet.
+        failure: Why it gave up; empty: it did not.
+        cpu_free_s: When its CPU has done what came so far.
+    """
+
+    def __init__(  # its links and its mind come from the world
+        self,
+        world: Surroundings,
+        number: int,
+        host: Host,
+        *,
+        others: "dict[HostId, HostMachine]",
+        supernode: "SuperNodeSide",
+        uplink: tuple[int, ...],
+        downlink: tuple[int, ...],
+        rack: int | None,
+        rng: random.Random,
+    ) -> None:
+        super().__init__(world, host.host_id, slots=host.upload_slots, uplink=uplink, rack=rack)
+        self.number, self.host, self.downlink = number, host, downlink
+        self._others, self._supernode = others, supernode
+        self._rng = rng
+        self.mind = self._new_mind()
+        self._backoff = Backoff(RECONNECT_S, RECONNECT_S_MAX, rng)
+        self._attempt = 0
+        self._is_started = False
+        self.links: dict[HostId, HostMachine] = {}
+        self.has_seed_link = False
+        self._opening: set[HostId] = set()
+        self._fetches: dict[tuple[int, HostId], Transfer] = {}
+        self._news = News()
+        self.has_session, self.session = False, 0
+        self.sent_count = 0
+        self.finished_s: float | None = None
+        self.arrived_s = 0.0
+        self.failure = ""
+        self.cpu_free_s = 0.0
+        self.is_leaving = False
+        self.full_at_block: int | None = None
+        self._carry: dict[type, Callable[[Any], None]] = {
+            todo.FetchBlock: self._fetch,
+            todo.AnnounceBlock: self._announce,
+            todo.CancelFetch: self._cancel,
+            todo.LinkParent: self._link,
+            todo.DeclineGrant: self._decline,
+            todo.ReportProgress: self._report,
+            todo.Complain: self._complain,
+            todo.AskSource: self._ask_source,
+            todo.FetchFromSource: self._fetch_from_source,
+            todo.Finish: self._finish,
+            todo.Fail: self._fail,
+        }
+
+    def _new_mind(self) -> Download:
+        return Download(
+            slots=self.world.scenario.slots,
+            can_use_source=True,
+            rng=self._rng,
+            now_s=self.world.timeline.now_s,
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing more is expected of it."""
+        return self.finished_s is not None or bool(self.failure)
+
+    def holds(self, block_index: int) -> bool:
+        """Say whether it has a block."""
+        return block_index in self.mind.held
+
+    def handle(self, event: core.Event) -> None:
+        """Let the mind take an event in, and carry out what it wants."""
+        if self.is_done and not isinstance(event, core.BlockGranted):
+            return
+        carry = self._carry
+        for instruction in self.mind.handle(event, now_s=self.world.timeline.now_s):
+            carry[type(instruction)](instruction)
+        if self.world.is_checked:
+            self.mind.check()
+
+    # --- life
+
+    def arrive(self) -> None:
+        """It starts, and opens its session."""
+        self.is_up = True
+        self.arrived_s = self.world.timeline.now_s
+        self.world.present_count += 1
+        self.connect()
+
+    def connect(self) -> None:
+        """Open the session; try again until that works."""
+        self.world.timeline.after(HANDSHAKE * self.world.latency_s, self._on_connected)
+
+    def _on_connected(self) -> None:
+        if not self.is_up or self.has_session:
+            return
+        supernode = self._supernode
+        is_reached = self.world.can_reach(self.host_id, SUPERNODE)
+        if not supernode.is_up or not is_reached:
+            self._attempt += 1
+            self.world.timeline.after(self._backoff.delay_s(self._attempt), self.connect)
+            return
+        self._attempt = 0
+        self.has_session = True
+        self.session += 1
+        self.sent_count += 2
+        if self.session > 1:
+            self.handle(core.SuperNodeBack())
+        supernode.on_session(self)
+
+    def on_session_lost(self, session: int) -> None:
+        """The session ended, at the other side or on the way."""
+        if not self.has_session or self.session != session or not self.is_up:
+            return
+        self.has_session = False
+        self.handle(core.SuperNodeLost())
+        self.connect()
+
+    def on_seed_link_lost(self) -> None:
+        """The link with the SuperNode ended."""
+        if self.has_seed_link:
+            self.has_seed_link = False
+            self.handle(core.ParentLost(host_id=SUPERNODE))
+
+    def end(self, why: str, *, is_silent: bool = False) -> None:
+        """It ends for good: dies, or leaves."""
+        if not self.is_up:
+            return
+        self.is_up, self.is_silent = False, is_silent
+        if not self.is_done:
+            self.failure = why
+        world = self.world
+        world.present_count -= 1
+        self.stop_giving()
+        for transfer in self._fetches.values():
+            transfer.is_over = True
+            world.timeline.after(world.latency_s, transfer.giver.on_cancel, transfer)
+        self._fetches.clear()
+        delay_s = SILENCE_S if is_silent else world.latency_s
+        for other in list(self.links.values()):
+            world.timeline.after(delay_s, other.on_link_lost, self.host_id, core.Loss.ENDED)
+        self.links.clear()
+        if self.has_session:
+            world.timeline.after(delay_s, self._supernode.on_session_lost, self, self.session)
+        self.has_session = False
+
+    def tick(self) -> None:
+        """Time has passed."""
+        self.handle(_TICKED)
+
+    def give_up(self, why: str) -> None:
+        """It cannot go on, and says why: leaves the swarm, and stays a host."""
+        if self.is_done:
+            return
+        self.failure = why
+        for transfer in self._fetches.values():
+            transfer.is_over = True
+            self.world.timeline.after(self.world.latency_s, transfer.giver.on_cancel, transfer)
+        self._fetches.clear()
+        self._tell(sn.PeerLeft(host_id=self.host_id, task_id=self.world.edition.task_id))
+        for host_id in list(self.links):
+            self._close(host_id)
+        if self.has_seed_link:
+            self.has_seed_link = False
+            self.world.timeline.after(
+                self.world.latency_s, self._supernode.on_link_lost, self.host_id
+            )
+
+    # --- what the SuperNode tells
+
+    def on_edition(self, listed: BlockSet, *, is_sealed: bool) -> None:
+        """The edition and its block list, as far as it is known."""
+        if not self.is_up or self.is_done:
+            return
+        count = self.world.scenario.block_count
+        if not self._is_started:
+            self._is_started = True
+            held = BlockSet()
+            self.handle(core.EditionStarted(block_count=count, held=held, listed=held))
+        self.on_listed(listed, is_sealed=is_sealed)
+
+    def on_listed(self, listed: BlockSet, *, is_sealed: bool) -> None:
+        """More of the block list, and perhaps its end."""
+        if not self.is_up or not self._is_started or self.is_done:
+            return
+        if listed:
+            self.handle(core.BlocksListed(blocks=listed))
+        if is_sealed:
+            self.handle(core.Sealed(block_count=self.world.scenario.block_count))
+
+    def on_offer(self, hosts: tuple[Host, ...], *, has_supernode: bool) -> None:
+        """Parents were named; those without an address cannot be linked with from here."""
+        if not self.is_up or not self._is_started or self.is_done:
+            return
+        named = tuple(host.host_id for host in hosts if host.address)
+        self.handle(core.ParentsOffered(host_ids=((SUPERNODE,) if has_supernode else ()) + named))
+
+    def on_event(self, event: core.Event) -> None:
+        """Something else was told."""
+        if self.is_up:
+            self.handle(event)
+
+    # --- links
+
+    def _link(self, instruction: todo.LinkParent) -> None:
+        host_id = instruction.host_id
+        if host_id in self._opening or host_id in self.links:
+            return
+        self._opening.add(host_id)
+        wait_s = HANDSHAKE * self.world.latency_s
+        self.world.timeline.after(wait_s, self._on_link_answer, host_id, 0)
+
+    def _on_link_answer(self, host_id: HostId, attempt: int) -> None:
+        world = self.world
+        if not self.is_up or self.failure:
+            return
+        if host_id == SUPERNODE:
+            self._opening.discard(host_id)
+            if not self._supernode.on_link(self):
+                self.handle(core.ParentLost(host_id=SUPERNODE, loss=core.Loss.UNREACHABLE))
+            return
+        other = self._others[host_id]
+        if not world.can_reach(self.host_id, host_id) or not other.is_up:
+            is_told = not other.is_up and not other.is_silent
+            delay_s = 0.0 if is_told else HELLO_TIMEOUT_S
+            world.timeline.after(delay_s, self._on_link_failed, host_id, core.Loss.UNREACHABLE)
+        elif not other.is_started or other.failure:
+            if attempt < len(RETRY_PAUSES_S):
+                pause_s = RETRY_PAUSES_S[attempt] + HANDSHAKE * world.latency_s
+                world.timeline.after(pause_s, self._on_link_answer, host_id, attempt + 1)
+            else:
+                self._on_link_failed(host_id, core.Loss.MISSING)
+        elif len(other.links) >= LINKS_MAX:
+            self._on_link_failed(host_id, core.Loss.UNREACHABLE)
+        else:
+            self._opening.discard(host_id)
+            if host_id not in self.links:
+                self.links[host_id] = other
+                other.links[self.host_id] = self
+                self._say_hello(other)
+                other._say_hello(self)  # noqa: SLF001  # a machine of the same kind
+
+    @property
+    def is_started(self) -> bool:
+        """It knows the edition, so that links about it can be opened."""
+        return self._is_started
+
+    def _say_hello(self, other: "HostMachine") -> None:
+        self.sent_count += 1
+        event = core.ParentLinked(
+            host_id=self.host_id,
+            held=self.mind.held.copy(),
+            load=self.queue.load,
+            can_give=bool(self.host.address),
+        )
+        self.world.timeline.after(self.world.latency_s, other._on_hello, event)  # noqa: SLF001
+
+    def _on_hello(self, event: core.ParentLinked) -> None:
+        if self.is_up and event.host_id in self.links:
+            self.handle(event)
+
+    def _on_link_failed(self, host_id: HostId, loss: core.Loss) -> None:
+        self._opening.discard(host_id)
+        if self.is_up:
+            self.handle(core.ParentLost(host_id=host_id, loss=loss))
+
+    def on_link_lost(self, host_id: HostId, loss: core.Loss) -> None:
+        """The other side has closed a link, or is gone."""
+        if self.links.pop(host_id, None) is not None and self.is_up:
+            self.handle(core.ParentLost(host_id=host_id, loss=loss))
+
+    def _close(self, host_id: HostId) -> None:
+        other = self.links.pop(host_id)
+        latency_s = self.world.latency_s
+        self.world.timeline.after(latency_s, other.on_link_lost, self.host_id, core.Loss.ENDED)
+
+    def cut(self, host_id: HostId) -> None:
+        """A link breaks on the way."""
+        self.on_link_lost(host_id, core.Loss.ENDED)
+
+    # --- news
+
+    def _announce(self, instruction: todo.AnnounceBlock) -> None:
+        if not self.links and not self.has_seed_link:
+            return
+        wait_s = self._news.add(instruction.block_index, now_s=self.world.timeline.now_s)
+        if wait_s == 0.0:
+            self._tell_news()
+        elif wait_s is not None:
+            self.world.timeline.after(wait_s, self._tell_news)
+
+    def _tell_news(self) -> None:
+        world = self.world
+        indices = self._news.take(now_s=world.timeline.now_s)
+        if not indices or not self.is_up:
+            return
+        blocks = BlockSet.of(indices)
+        event = core.ParentHeld(host_id=self.host_id, blocks=blocks, load=self.queue.load)
+        listeners = tuple(self.links.values())
+        self.sent_count += len(listeners)
+        world.timeline.after(world.latency_s, self._deliver_news, event, listeners)
+        if self.has_seed_link:
+            self.sent_count += 1
+            world.timeline.after(world.latency_s, self._supernode.on_held, self, indices)
+
+    def _deliver_news(self, event: core.ParentHeld, listeners: tuple["HostMachine", ...]) -> None:
+        for other in listeners:
+            if other.finished_s is None and event.host_id in other.links:
+                other.handle(event)
+
+    # --- blocks
+
+    def _fetch(self, instruction: todo.FetchBlock) -> None:
+        host_id = instruction.host_id
+        world = self.world
+        giver = self._supernode if host_id == SUPERNODE else self._others[host_id]
+        transfer = Transfer(giver, self, instruction.block_index)
+        self._fetches[instruction.block_index, host_id] = transfer
+        world.timeline.after(world.latency_s, giver.on_request, transfer)
+
+    def _cancel(self, instruction: todo.CancelFetch) -> None:
+        transfer = self._fetches.pop((instruction.block_index, instruction.host_id), None)
+        if transfer is not None:
+            self.world.ledger.cancelled_count += 1
+            self._drop(transfer)
+
+    def _drop(self, transfer: Transfer) -> None:
+        transfer.is_over = True
+        self.world.timeline.after(self.world.latency_s, transfer.giver.on_cancel, transfer)
+
+    def on_block(self, transfer: Transfer) -> None:
+        """A block is here; it is verified before anything else."""
+        if transfer.is_over:
+            return
+        transfer.is_over = True
+        ledger, giver, index = self.world.ledger, transfer.giver, transfer.block_index
+        del self._fetches[index, giver.host_id]
+        if giver.is_corrupting:
+            ledger.bad_refused_count += 1
+            self._on_failure(transfer, core.Failure.CORRUPT, 0.0)
+            return
+        if not self.holds(index):
+            boundary = (
+                Boundary.SUPERNODE
+                if giver.host_id == SUPERNODE
+                else Boundary.NEAR
+                if giver.rack == self.rack
+                else Boundary.FAR
+            )
+            self._count(index, boundary)
+        self.handle(core.BlockStored(block_index=index, host_id=giver.host_id))
+
+    def _count(self, block_index: int, boundary: Boundary) -> None:
+        world = self.world
+        ledger, size = world.ledger, world.block_bytes(block_index)
+        ledger.bytes_by[boundary] += size
+        if self.rack is not None and boundary is not Boundary.NEAR:
+            ledger.rack_bytes[self.rack] += size
+        ledger.stored_s[self.number, block_index] = world.timeline.now_s
+        ledger.held_count += 1
+        if self.full_at_block is not None and len(self.mind.held) >= self.full_at_block:
+            self.give_up("its disk is full")
+
+    def on_fetch_failed(
+        self, transfer: Transfer, failure: core.Failure, retry_after_s: float
+    ) -> None:
+        """A request was refused, or its connection broke or stood still."""
+        if transfer.is_over:
+            return
+        self._drop(transfer)
+        self._fetches.pop((transfer.block_index, transfer.giver.host_id), None)
+        self._on_failure(transfer, failure, retry_after_s)
+
+    def _on_failure(self, transfer: Transfer, failure: core.Failure, retry_after_s: float) -> None:
+        self.world.ledger.failures[failure.value] += 1
+        self.handle(
+            core.FetchFailed(
+                block_index=transfer.block_index,
+                host_id=transfer.giver.host_id,
+                failure=failure,
+                retry_after_s=retry_after_s,
+            )
+        )
+
+    # --- what the SuperNode is told
+
+    def _tell(self, event: sn.Event) -> None:
+        if self.has_session:
+            self.sent_count += 1
+            world = self.world
+            world.timeline.after(
+                world.latency_s, self._supernode.on_message, self, self.session, event
+            )
+
+    def _decline(self, instruction: todo.DeclineGrant) -> None:
+        if self.has_seed_link:
+            self.sent_count += 1
+            world = self.world
+            world.timeline.after(
+                world.latency_s, self._supernode.on_declined, self, instruction.block_index
+            )
+
+    def _report(self, instruction: todo.ReportProgress) -> None:
+        self._tell(
+            sn.PeerProgressed(
+                host_id=self.host_id,
+                edition_id=self.world.edition.edition_id,
+                held_count=instruction.held_count,
+                is_hungry=instruction.is_hungry,
+                is_idle=self.queue.load < self.queue.slots,
+                is_whole=instruction.is_whole,
+            )
+        )
+
+    def _complain(self, instruction: todo.Complain) -> None:
+        self._tell(
+            sn.PeerComplained(
+                host_id=self.host_id,
+                edition_id=self.world.edition.edition_id,
+                accused=instruction.host_id,
+                block_index=instruction.block_index,
+                reason=instruction.reason,
+            )
+        )
+
+    def _ask_source(self, _: todo.AskSource) -> None:
+        self._tell(sn.SourceAsked(host_id=self.host_id, task_id=self.world.edition.task_id))
+
+    # --- the source
+
+    def _fetch_from_source(self, instruction: todo.FetchFromSource) -> None:
+        stop = instruction.stop_index
+        count = self.world.scenario.block_count if stop is None else stop
+        self.world.note_fallback(self.host_id, is_at_source=True, is_asked=self.has_session)
+        self._read_source(instruction.first_index, count)
+
+    def _read_source(self, block_index: int, stop_index: int) -> None:
+        if not self.is_up or self.is_done or block_index >= stop_index:
+            self.world.note_fallback(self.host_id, is_at_source=False, is_asked=False)
+            self.on_event(core.SourceEnded(is_ok=True))
+            return
+        route = (self.world.source_link, self.downlink[0])
+        self.world.send(route, block_index, self._on_source_block, block_index, stop_index)
+
+    def _on_source_block(self, block_index: int, stop_index: int) -> None:
+        if self.is_up and not self.is_done and not self.holds(block_index):
+            self._count(block_index, Boundary.SOURCE)
+            self.handle(core.BlocksListed(blocks=BlockSet.of([block_index])))
+            self.handle(core.BlockStored(block_index=block_index, host_id=None))
+        self._read_source(block_index + 1, stop_index)
+
+    # --- the end
+
+    def _finish(self, _: todo.Finish) -> None:
+        world = self.world
+        assert len(self.mind.held) == world.scenario.block_count
+        self.finished_s = world.timeline.now_s
+        world.ledger.finished_count += 1
+        for host_id in self.mind.whole_parents():
+            if host_id in self.links:
+                self._close(host_id)
+        if self.has_seed_link:
+            self.has_seed_link = False
+            world.timeline.after(world.latency_s, self._supernode.on_link_lost, self.host_id)
+        if self.is_leaving:
+            world.timeline.after(STALL_TIMEOUT_S, self.end, "")
+
+    def _fail(self, instruction: todo.Fail) -> None:
+        self.give_up(instruction.reason.value)
