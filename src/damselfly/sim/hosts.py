@@ -5,75 +5,37 @@ Each instruction of the mind becomes a message with a latency, a request, or a f
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as core
 from damselfly.core.downloading import instructions as todo
-from damselfly.core.downloading.announcing import News
 from damselfly.core.downloading.backoff import Backoff
 from damselfly.core.downloading.download import Download
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling import events as sn
-from damselfly.sim.giving import STALL_TIMEOUT_S, Giver, Transfer
+from damselfly.sim.giving import STALL_TIMEOUT_S, Transfer
 from damselfly.sim.ledger import Boundary
+from damselfly.sim.linking import HANDSHAKE, LinkedMachine, SuperNodeSide
 from damselfly.sim.surroundings import SILENCE_S, Surroundings
 
-# As in services/links.py and transport/session_client.py.
-RETRY_PAUSES_S = (0.1, 0.3, 1.0)
-HELLO_TIMEOUT_S = 5.0
-LINKS_MAX = 64
+# As in transport/session_client.py.
 RECONNECT_S, RECONNECT_S_MAX = 0.5, 5.0
 _TICKED = core.Ticked()
-HANDSHAKE = 4  # latencies until a WebSocket is open: TCP, then the upgrade
+
+Carry = dict[type, Callable[[Any], None]]
 
 
-class SuperNodeSide(Giver):
-    """What hosts know of the SuperNode; `sim/supernode.py` is it."""
-
-    def on_session(self, host: "HostMachine") -> None:
-        """A host has opened its session."""
-        raise NotImplementedError
-
-    def on_session_lost(self, host: "HostMachine", session: int) -> None:
-        """A host's session ended."""
-        raise NotImplementedError
-
-    def on_message(self, host: "HostMachine", session: int, event: sn.Event) -> None:
-        """A host told something."""
-        raise NotImplementedError
-
-    def on_link(self, host: "HostMachine") -> bool:
-        """A child opens its link; False: it cannot."""
-        raise NotImplementedError
-
-    def on_link_lost(self, host_id: HostId) -> None:
-        """A child has closed its link, or is gone."""
-        raise NotImplementedError
-
-    def on_held(self, host: "HostMachine", indices: Iterable[int]) -> None:
-        """A child holds more."""
-        raise NotImplementedError
-
-    def on_declined(self, host: "HostMachine", block_index: int) -> None:
-        """A child does not want what it was given."""
-        raise NotImplementedError
-
-
-class HostMachine(Giver):
+class HostMachine(LinkedMachine):
     """One host and its download.
 
     Attributes:
         number: Its place in the ledger.
-        mind: Decides.
-        links: {host id: linked host}, open links.
-        has_seed_link: It is linked with the SuperNode.
-        has_session: Its session is open.
-        session: How many sessions it has had.
-        sent_count: Messages that it has sent.
-        finished_s: When it had everything; None: not yet.
-        failure: Why it gave up; empty: it did not.
+        downlink: Links that its downloads pass, its own first.
+        arrived_s: When it came.
+        is_leaving: It leaves when it has everything.
+        full_at_block: With so many blocks its disk is full; None: never.
         cpu_free_s: When its CPU has done what came so far.
     """
 
@@ -83,35 +45,27 @@ class HostMachine(Giver):
         number: int,
         host: Host,
         *,
-        others: "dict[HostId, HostMachine]",
-        supernode: "SuperNodeSide",
+        others: dict[HostId, LinkedMachine],
+        supernode: SuperNodeSide,
         uplink: tuple[int, ...],
         downlink: tuple[int, ...],
         rack: int | None,
         rng: random.Random,
     ) -> None:
-        super().__init__(world, host.host_id, slots=host.upload_slots, uplink=uplink, rack=rack)
-        self.number, self.host, self.downlink = number, host, downlink
-        self._others, self._supernode = others, supernode
-        self._rng = rng
-        self.mind = self._new_mind()
+        mind = Download(
+            slots=world.scenario.slots, can_use_source=True, rng=rng, now_s=world.timeline.now_s
+        )
+        super().__init__(world, host, mind, others=others, uplink=uplink, rack=rack)
+        self.number, self.downlink = number, downlink
+        self._supernode = supernode
         self._backoff = Backoff(RECONNECT_S, RECONNECT_S_MAX, rng)
         self._attempt = 0
-        self._is_started = False
-        self.links: dict[HostId, HostMachine] = {}
-        self.has_seed_link = False
-        self._opening: set[HostId] = set()
         self._fetches: dict[tuple[int, HostId], Transfer] = {}
-        self._news = News()
-        self.has_session, self.session = False, 0
-        self.sent_count = 0
-        self.finished_s: float | None = None
         self.arrived_s = 0.0
-        self.failure = ""
         self.cpu_free_s = 0.0
         self.is_leaving = False
         self.full_at_block: int | None = None
-        self._carry: dict[type, Callable[[Any], None]] = {
+        self._carry: Carry = {
             todo.FetchBlock: self._fetch,
             todo.AnnounceBlock: self._announce,
             todo.CancelFetch: self._cancel,
@@ -124,23 +78,6 @@ class HostMachine(Giver):
             todo.Finish: self._finish,
             todo.Fail: self._fail,
         }
-
-    def _new_mind(self) -> Download:
-        return Download(
-            slots=self.world.scenario.slots,
-            can_use_source=True,
-            rng=self._rng,
-            now_s=self.world.timeline.now_s,
-        )
-
-    @property
-    def is_done(self) -> bool:
-        """Nothing more is expected of it."""
-        return self.finished_s is not None or bool(self.failure)
-
-    def holds(self, block_index: int) -> bool:
-        """Say whether it has a block."""
-        return block_index in self.mind.held
 
     def handle(self, event: core.Event) -> None:
         """Let the mind take an event in, and carry out what it wants."""
@@ -233,7 +170,7 @@ class HostMachine(Giver):
         self._fetches.clear()
         self._tell(sn.PeerLeft(host_id=self.host_id, task_id=self.world.edition.task_id))
         for host_id in list(self.links):
-            self._close(host_id)
+            self.close_link(host_id)
         if self.has_seed_link:
             self.has_seed_link = False
             self.world.timeline.after(
@@ -247,15 +184,15 @@ class HostMachine(Giver):
         if not self.is_up or self.is_done:
             return
         count = self.world.scenario.block_count
-        if not self._is_started:
-            self._is_started = True
+        if not self.is_started:
+            self.is_started = True
             held = BlockSet()
             self.handle(core.EditionStarted(block_count=count, held=held, listed=held))
         self.on_listed(listed, is_sealed=is_sealed)
 
     def on_listed(self, listed: BlockSet, *, is_sealed: bool) -> None:
         """More of the block list, and perhaps its end."""
-        if not self.is_up or not self._is_started or self.is_done:
+        if not self.is_up or not self.is_started or self.is_done:
             return
         if listed:
             self.handle(core.BlocksListed(blocks=listed))
@@ -264,123 +201,30 @@ class HostMachine(Giver):
 
     def on_offer(self, hosts: tuple[Host, ...], *, has_supernode: bool) -> None:
         """Parents were named; those without an address cannot be linked with from here."""
-        if not self.is_up or not self._is_started or self.is_done:
+        if not self.is_up or not self.is_started or self.is_done:
             return
         named = tuple(host.host_id for host in hosts if host.address)
         self.handle(core.ParentsOffered(host_ids=((SUPERNODE,) if has_supernode else ()) + named))
 
-    def on_event(self, event: core.Event) -> None:
-        """Something else was told."""
-        if self.is_up:
-            self.handle(event)
-
     # --- links
 
     def _link(self, instruction: todo.LinkParent) -> None:
-        host_id = instruction.host_id
-        if host_id in self._opening or host_id in self.links:
-            return
-        self._opening.add(host_id)
-        wait_s = HANDSHAKE * self.world.latency_s
-        self.world.timeline.after(wait_s, self._on_link_answer, host_id, 0)
-
-    def _on_link_answer(self, host_id: HostId, attempt: int) -> None:
-        world = self.world
-        if not self.is_up or self.failure:
-            return
-        if host_id == SUPERNODE:
-            self._opening.discard(host_id)
-            if not self._supernode.on_link(self):
-                self.handle(core.ParentLost(host_id=SUPERNODE, loss=core.Loss.UNREACHABLE))
-            return
-        other = self._others[host_id]
-        if not world.can_reach(self.host_id, host_id) or not other.is_up:
-            is_told = not other.is_up and not other.is_silent
-            delay_s = 0.0 if is_told else HELLO_TIMEOUT_S
-            world.timeline.after(delay_s, self._on_link_failed, host_id, core.Loss.UNREACHABLE)
-        elif not other.is_started or other.failure:
-            if attempt < len(RETRY_PAUSES_S):
-                pause_s = RETRY_PAUSES_S[attempt] + HANDSHAKE * world.latency_s
-                world.timeline.after(pause_s, self._on_link_answer, host_id, attempt + 1)
-            else:
-                self._on_link_failed(host_id, core.Loss.MISSING)
-        elif len(other.links) >= LINKS_MAX:
-            self._on_link_failed(host_id, core.Loss.UNREACHABLE)
+        if instruction.host_id == SUPERNODE:
+            wait_s = HANDSHAKE * self.world.latency_s
+            self.world.timeline.after(wait_s, self._open_seed_link)
         else:
-            self._opening.discard(host_id)
-            if host_id not in self.links:
-                self.links[host_id] = other
-                other.links[self.host_id] = self
-                self._say_hello(other)
-                other._say_hello(self)  # noqa: SLF001  # a machine of the same kind
+            self.open_link(instruction.host_id)
 
-    @property
-    def is_started(self) -> bool:
-        """It knows the edition, so that links about it can be opened."""
-        return self._is_started
+    def _open_seed_link(self) -> None:
+        if self.is_up and not self.is_done and not self._supernode.on_link(self):
+            self.handle(core.ParentLost(host_id=SUPERNODE, loss=core.Loss.UNREACHABLE))
 
-    def _say_hello(self, other: "HostMachine") -> None:
-        self.sent_count += 1
-        event = core.ParentLinked(
-            host_id=self.host_id,
-            held=self.mind.held.copy(),
-            load=self.queue.load,
-            can_give=bool(self.host.address),
-        )
-        self.world.timeline.after(self.world.latency_s, other._on_hello, event)  # noqa: SLF001
-
-    def _on_hello(self, event: core.ParentLinked) -> None:
-        if self.is_up and event.host_id in self.links:
-            self.handle(event)
-
-    def _on_link_failed(self, host_id: HostId, loss: core.Loss) -> None:
-        self._opening.discard(host_id)
-        if self.is_up:
-            self.handle(core.ParentLost(host_id=host_id, loss=loss))
-
-    def on_link_lost(self, host_id: HostId, loss: core.Loss) -> None:
-        """The other side has closed a link, or is gone."""
-        if self.links.pop(host_id, None) is not None and self.is_up:
-            self.handle(core.ParentLost(host_id=host_id, loss=loss))
-
-    def _close(self, host_id: HostId) -> None:
-        other = self.links.pop(host_id)
-        latency_s = self.world.latency_s
-        self.world.timeline.after(latency_s, other.on_link_lost, self.host_id, core.Loss.ENDED)
-
-    def cut(self, host_id: HostId) -> None:
-        """A link breaks on the way."""
-        self.on_link_lost(host_id, core.Loss.ENDED)
-
-    # --- news
-
-    def _announce(self, instruction: todo.AnnounceBlock) -> None:
-        if not self.links and not self.has_seed_link:
-            return
-        wait_s = self._news.add(instruction.block_index, now_s=self.world.timeline.now_s)
-        if wait_s == 0.0:
-            self._tell_news()
-        elif wait_s is not None:
-            self.world.timeline.after(wait_s, self._tell_news)
-
-    def _tell_news(self) -> None:
-        world = self.world
-        indices = self._news.take(now_s=world.timeline.now_s)
-        if not indices or not self.is_up:
-            return
-        blocks = BlockSet.of(indices)
-        event = core.ParentHeld(host_id=self.host_id, blocks=blocks, load=self.queue.load)
-        listeners = tuple(self.links.values())
-        self.sent_count += len(listeners)
-        world.timeline.after(world.latency_s, self._deliver_news, event, listeners)
+    def tell_supernode(self, indices: tuple[int, ...]) -> None:
+        """Tell the SuperNode the news, too, if there is a link with it."""
         if self.has_seed_link:
             self.sent_count += 1
+            world = self.world
             world.timeline.after(world.latency_s, self._supernode.on_held, self, indices)
-
-    def _deliver_news(self, event: core.ParentHeld, listeners: tuple["HostMachine", ...]) -> None:
-        for other in listeners:
-            if other.finished_s is None and event.host_id in other.links:
-                other.handle(event)
 
     # --- blocks
 
@@ -532,7 +376,7 @@ class HostMachine(Giver):
         world.ledger.finished_count += 1
         for host_id in self.mind.whole_parents():
             if host_id in self.links:
-                self._close(host_id)
+                self.close_link(host_id)
         if self.has_seed_link:
             self.has_seed_link = False
             world.timeline.after(world.latency_s, self._supernode.on_link_lost, self.host_id)

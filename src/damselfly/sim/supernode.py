@@ -17,7 +17,7 @@ from damselfly.core.scheduling import instructions as todo
 from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.scheduling.seeding import Grant, SeedPlan
 from damselfly.sim.giving import Transfer
-from damselfly.sim.hosts import HostMachine, SuperNodeSide
+from damselfly.sim.linking import LinkedMachine, SuperNodeSide
 from damselfly.sim.surroundings import Surroundings
 
 # As in services/block_feed.py, seed_grants.py and supernode.py.
@@ -63,10 +63,10 @@ class SuperNodeMachine(SuperNodeSide):
             rng=self._rng,
         )
         self.plan = SeedPlan(slots=self.world.scenario.seed_slots, seeded=self.cached)
-        self._sessions: dict[HostId, HostMachine] = {}
-        self._links: dict[HostId, HostMachine] = {}
+        self._sessions: dict[HostId, LinkedMachine] = {}
+        self._links: dict[HostId, LinkedMachine] = {}
         self._since_s: dict[Grant, float] = {}
-        self._subscribers: dict[HostId, HostMachine] = {}
+        self._subscribers: dict[HostId, LinkedMachine] = {}
         self._news = BlockSet()
         self._is_repeating = False
         self._is_reading = False
@@ -112,7 +112,7 @@ class SuperNodeMachine(SuperNodeSide):
 
     # --- sessions
 
-    def on_session(self, host: HostMachine) -> None:
+    def on_session(self, host: LinkedMachine) -> None:
         """A host has opened its session, and asks for the content unless it has it."""
         edition = self.world.edition
         self._sessions[host.host_id] = host
@@ -130,7 +130,7 @@ class SuperNodeMachine(SuperNodeSide):
                 self.world.latency_s, self.on_message, host, host.session, joined
             )
 
-    def on_session_lost(self, host: HostMachine, session: int) -> None:
+    def on_session_lost(self, host: LinkedMachine, session: int) -> None:
         """A host's session ended."""
         if self._sessions.get(host.host_id) is host and host.session == session:
             del self._sessions[host.host_id]
@@ -138,7 +138,7 @@ class SuperNodeMachine(SuperNodeSide):
             self._handle(sn.HostLost(host_id=host.host_id))
             self.on_link_lost(host.host_id)
 
-    def on_message(self, host: HostMachine, session: int, event: sn.Event) -> None:
+    def on_message(self, host: LinkedMachine, session: int, event: sn.Event) -> None:
         """A host told something."""
         if self._sessions.get(host.host_id) is not host or host.session != session:
             return
@@ -230,7 +230,7 @@ class SuperNodeMachine(SuperNodeSide):
 
     # --- seed blocks
 
-    def on_link(self, host: HostMachine) -> bool:
+    def on_link(self, host: LinkedMachine) -> bool:
         """A child opens its link; False: it cannot."""
         links_max = LINKS_PER_CHILD * self.world.scenario.supernode.children_max
         if (
@@ -253,13 +253,13 @@ class SuperNodeMachine(SuperNodeSide):
             self._since_s = {g: at for g, at in self._since_s.items() if g.host_id != host_id}
             self._give(self.plan.unlink(host_id, now_s=self.world.timeline.now_s))
 
-    def on_held(self, host: HostMachine, indices: Iterable[int]) -> None:
+    def on_held(self, host: LinkedMachine, indices: Iterable[int]) -> None:
         """A child holds more."""
         if host.host_id in self._links:
             now_s = self.world.timeline.now_s
             self._give(self.plan.hold(host.host_id, indices, now_s=now_s))
 
-    def on_declined(self, host: HostMachine, block_index: int) -> None:
+    def on_declined(self, host: LinkedMachine, block_index: int) -> None:
         """A child does not want what it was given."""
         if host.host_id in self._links:
             self._since_s.pop(Grant(host.host_id, block_index), None)
@@ -289,7 +289,7 @@ class SuperNodeMachine(SuperNodeSide):
             delay_s = max(due_s - now_s, REPEAT_BATCH_S)
             world.timeline.after(delay_s, self._repeat, self._life)
 
-    def _deliver_grant(self, host: HostMachine, event: core.BlockGranted) -> None:
+    def _deliver_grant(self, host: LinkedMachine, event: core.BlockGranted) -> None:
         if host.is_up and host.has_seed_link:
             host.handle(event)
 

@@ -9,6 +9,7 @@ from damselfly.sim.bounds import fluid_bound_s
 from damselfly.sim.faults import plan_faults
 from damselfly.sim.hosts import HostMachine
 from damselfly.sim.ledger import Sample
+from damselfly.sim.linking import LinkedMachine
 from damselfly.sim.network import Network
 from damselfly.sim.scenario import Scenario
 from damselfly.sim.supernode import SuperNodeMachine
@@ -39,7 +40,7 @@ class World(Surroundings):
         uplink = (2 * scenario.hosts,)
         self.supernode = SuperNodeMachine(self, uplink=uplink, rng=random.Random(rng.random()))
         self._faults = plan_faults(scenario, self.bound_s, rng)
-        self._by_id: dict[HostId, HostMachine] = {}
+        self._by_id: dict[HostId, LinkedMachine] = {}
         self.hosts = [self._make_host(number, rng) for number in range(scenario.hosts)]
         self._by_id.update({host.host_id: host for host in self.hosts})
         for fault in self._faults.timed:
@@ -111,7 +112,7 @@ class World(Surroundings):
             if not self.can_reach(host.host_id, SUPERNODE):
                 self.timeline.after(SILENCE_S, self._cut_session, host, host.session)
 
-    def _cut_link(self, host: HostMachine, other: HostMachine) -> None:
+    def _cut_link(self, host: HostMachine, other: LinkedMachine) -> None:
         if not self.can_reach(host.host_id, other.host_id):
             host.cut(other.host_id)
             other.cut(host.host_id)
