@@ -10,7 +10,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,7 +43,7 @@ PUBLIC = "public/"
 SERVICE, ISSUER = "registry of the tests", "issuer of the tests"
 SIGNATURE = "c2lnbmVk"
 
-_LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"listening on [\d.]+:(\d+)")
 _ACCESS = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"')
 
 
@@ -74,10 +74,21 @@ class Requests(list[Request]):
 
 
 class Registry:
-    """docker-registry over a folder of blobs."""
+    """docker-registry over a folder of blobs.
 
-    def __init__(self, folder: Path, storage: Path, **http_and_auth: Mapping[str, Any]) -> None:
-        http = {"addr": "127.0.0.1:0", "secret": "any", **http_and_auth.pop("http", {})}
+    With `within` it is started by that command, such as one that puts it into a namespace.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        storage: Path,
+        *,
+        listen: str = "127.0.0.1:0",
+        within: Sequence[str] = (),
+        **http_and_auth: Mapping[str, Any],
+    ) -> None:
+        http = {"addr": listen, "secret": "any", **http_and_auth.pop("http", {})}
         config = {
             "version": "0.1",
             "log": {"level": "info"},
@@ -92,10 +103,10 @@ class Registry:
         folder.mkdir(parents=True)
         path = folder / "config.json"
         path.write_text(json.dumps(config))
-        self._program = Program(["docker-registry", "serve", str(path)], folder)
+        command = [*within, "docker-registry", "serve", str(path)]
+        self._program = Program(command, folder)
         port = self._program.wait_ready(lambda: _LISTENING.search(self._program.err.read_text()))[1]
-        self.host = f"127.0.0.1:{port}"
-        self.port = int(port)
+        self.host = f"{listen.rpartition(':')[0]}:{port}"
         self.url = f"{'https' if 'tls' in http else 'http'}://{self.host}"
 
     @property
