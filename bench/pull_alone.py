@@ -11,7 +11,8 @@ from pathlib import Path
 
 from engines.images import CONFIG, Blob, Image, Pusher, artifact, layer
 from engines.registries import Registry
-from pull_parts import MB, REPOSITORY, Skopeo, Swarm, a_registry, an_image, at_most, line
+from engines.swarm import a_swarm, settings_of
+from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line
 
 MANIFESTS, FIRST_BYTES = 20, 3
 LARGE_BYTES = 500 * MB
@@ -25,9 +26,8 @@ def alone(arguments: argparse.Namespace) -> Iterator[str]:
         registry = stack.enter_context(a_registry(folder, "127.0.0.1:0"))
         pusher = Pusher(registry.url)
         stack.callback(pusher.close)
-        swarm = Swarm(folder, registry.host, stack)
-        supernode = swarm.supernode("127.0.0.1:0")
-        mirror = swarm.daemon("host", supernode, listen="127.0.0.1:0").proxy
+        swarm = stack.enter_context(a_swarm(folder / "swarm", settings_of(registry)))
+        mirror = swarm.daemon("host").proxy
         yield from _images(arguments, registry, pusher, mirror, folder)
         yield from _manifests(registry, pusher, mirror)
         yield from _first_bytes(registry, pusher, mirror)

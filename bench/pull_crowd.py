@@ -16,7 +16,8 @@ import aiohttp
 
 from engines.images import CONFIG, Blob, Pusher, artifact
 from engines.registries import Registry
-from pull_parts import MB, MIB, Daemon, Skopeo, Swarm, a_registry, an_image, at_most, line
+from engines.swarm import Daemon, a_swarm, settings_of
+from pull_parts import MB, MIB, Skopeo, a_registry, an_image, at_most, forget_peak, line, peak_bytes
 
 PULL_MB = 20
 MEMORY_LIMIT_MB = 250
@@ -29,12 +30,11 @@ def crowd(arguments: argparse.Namespace) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-")))
         registry = stack.enter_context(a_registry(folder, "127.0.0.1:0"))
-        swarm = Swarm(folder, registry.host, stack)
-        supernode = swarm.supernode("127.0.0.1:0")
-        daemon = swarm.daemon("host", supernode, listen="127.0.0.1:0")
-        yield line("memory of the daemon, idle", daemon.peak_bytes / MB, "MB")
+        swarm = stack.enter_context(a_swarm(folder / "swarm", settings_of(registry)))
+        daemon = swarm.daemon("host")
+        yield line("memory of the daemon, idle", peak_bytes(daemon.pid) / MB, "MB")
         yield from _pulls(arguments.pulls, registry, daemon, folder)
-        daemon.forget_peak()
+        forget_peak(daemon.pid)
         yield from _requests(arguments.requests, registry, daemon)
 
 
@@ -57,7 +57,7 @@ def _pulls(count: int, registry: Registry, daemon: Daemon, folder: Path) -> Iter
     what = f"{count} pulls at once of {PULL_MB} MB each"
     yield line(f"{what}, all different", seconds, "s")
     yield at_most("of them failed", failed, 0)
-    peak = daemon.peak_bytes / MB
+    peak = peak_bytes(daemon.pid) / MB
     yield at_most("memory of the daemon, at most", peak, MEMORY_LIMIT_MB, "MB")
 
 
@@ -76,7 +76,7 @@ def _requests(count: int, registry: Registry, daemon: Daemon) -> Iterator[str]:
     yield at_most(f"of them failed{named}", faults.total(), 0)
     reads = len(registry.requests.of("GET", blob.digest))
     yield at_most("GETs of the blob at the registry", reads, 1)
-    yield line("memory of the daemon, at most", daemon.peak_bytes / MB, "MB")
+    yield line("memory of the daemon, at most", peak_bytes(daemon.pid) / MB, "MB")
 
 
 async def _ask(url: str, count: int, digest: str) -> Counter[str]:

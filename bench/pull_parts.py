@@ -3,17 +3,13 @@
 import contextlib
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engines.images import Image, image, layer
-from engines.programs import Program
 from engines.registries import Registry
 
-BIN = Path(sys.executable).parent
 MB, MIB = 1_000_000, 1 << 20
 REPOSITORY = "bench/image"
 LAYERS_MB = (5, 20, 50, 75, 150)  # 300 MB in all, as a usual image has it: few are large
@@ -42,67 +38,16 @@ def size_of(made: Image) -> int:
     return sum(len(blob.data) for blob in made.blobs)
 
 
-@dataclass(frozen=True)
-class Daemon:
-    """A daemon, and where engines reach it."""
-
-    program: Program
-    proxy: str
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most memory that it has held."""
-        status = Path(f"/proc/{self.program.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) << 10
-
-    def forget_peak(self) -> None:
-        """Begin to measure `peak_bytes` anew."""
-        Path(f"/proc/{self.program.pid}/clear_refs").write_text("5")
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process has held."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) << 10
 
 
-class Swarm:
-    """A SuperNode and daemons, with the settings that a registry without TLS needs."""
-
-    def __init__(self, folder: Path, registry: str, stack: contextlib.ExitStack) -> None:
-        self._folder, self._stack = folder, stack
-        self._config = folder / "damselfly.toml"
-        self._config.write_text(settings(registry))
-
-    def supernode(self, listen: str, *, within: Sequence[str] = (), rate: int = 0) -> str:
-        """Start the SuperNode; gives its address."""
-        config = self._folder / "supernode.toml"
-        config.write_text(f"[supernode]\nlink_rate = {rate}\n" if rate else "")
-        data = ("--data", str(self._folder / "supernode"), "--config", str(config))
-        command = [*within, str(BIN / "damselfly"), "supernode", "--listen", listen, *data]
-        program = self._start("supernode-log", command)
-        return _first_line(program, r"listens on (\S+)")
-
-    def daemon(
-        self, name: str, supernode: str, *, listen: str, within: Sequence[str] = ()
-    ) -> Daemon:
-        """Start a daemon."""
-        data = ("--data", str(self._folder / name), "--config", str(self._config))
-        where = ("--listen", listen, "--proxy", "127.0.0.1:0", "--supernode", supernode)
-        command = [*within, str(BIN / "damselfly"), "daemon", *where, *data]
-        program = self._start(f"{name}-log", command)
-        return Daemon(program, _first_line(program, r"proxy on ([\d.:]+)"))
-
-    def _start(self, name: str, command: Sequence[str]) -> Program:
-        program = Program([*command, "--log-level", "warning"], self._folder / name)
-        self._stack.callback(program.stop)
-        return program
-
-
-def settings(registry: str) -> str:
-    """Return the daemon's settings for a registry without TLS."""
-    return f'[[daemon.registries]]\nname = "{registry}"\naddress = "http://{registry}"\n'
-
-
-def _first_line(program: Program, pattern: str) -> str:
-    found = program.wait_ready(lambda: re.search(pattern, program.out.read_text()))
-    return found[1]
+def forget_peak(pid: int) -> None:
+    """Begin to measure `peak_bytes` anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 @contextlib.contextmanager

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from engines.images import Image, Pusher
 from engines.registries import Registry, Requests
+from engines.swarm import Swarm, settings_of
 from network import SEED, Network, a_network
-from pull_parts import MB, REPOSITORY, Skopeo, Swarm, a_registry, an_image, at_most, line, size_of
+from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line, size_of
 
 REGISTRY_PORT, SUPERNODE_PORT, PEER_PORT = 5000, 8002, 65000
+QUIET = ("--log-level", "warning")
 TIMEOUT_S = 900.0
 
 
@@ -53,15 +55,18 @@ def start_swarm(
     folder: Path, network: Network, registry: Registry, stack: contextlib.ExitStack
 ) -> dict[str, str]:
     """Start SuperNode and daemons; gives {host: address of its mirror}."""
-    swarm = Swarm(folder, registry.host, stack)
-    within = ("ip", "netns", "exec", network.space(SEED))
-    rate = network.rate_mbit * 125_000
-    listen = f"{network.address[SEED]}:{SUPERNODE_PORT}"
-    supernode = swarm.supernode(listen, within=within, rate=rate)
+    swarm = Swarm(
+        folder,
+        settings_of(registry),
+        rate=network.rate_mbit * 125_000,
+        listen=f"{network.address[SEED]}:{SUPERNODE_PORT}",
+        within=("ip", "netns", "exec", network.space(SEED)),
+    )
+    stack.callback(swarm.close)
     return {
         name: swarm.daemon(
             name,
-            supernode,
+            *QUIET,
             listen=f"{network.address[name]}:{PEER_PORT}",
             within=("ip", "netns", "exec", network.space(name)),
         ).proxy

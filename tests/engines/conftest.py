@@ -13,6 +13,7 @@ from engines.containers import Containers
 from engines.docker import Docker
 from engines.images import Pusher
 from engines.registries import Registries, some_registries
+from engines.swarm import Daemon, a_swarm, settings_of
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,15 @@ def pusher(registries: Registries) -> Iterator[Pusher]:
     pusher = Pusher(registries.open.url)
     yield pusher
     pusher.close()
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory, registries: Registries) -> Iterator[Daemon]:
+    """Give a daemon for all tests that leave it as it is; it knows all registries."""
+    known = (registries.open, registries.basic, registries.bearer, registries.tls)
+    folder = tmp_path_factory.mktemp("swarm")
+    with a_swarm(folder, settings_of(*known, registries.redirecting)) as swarm:
+        yield swarm.daemon("host")
 
 
 @pytest.fixture

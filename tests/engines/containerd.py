@@ -10,6 +10,8 @@ import grpc
 
 from e2e.processes import Ended, run
 from engines.programs import Program
+from engines.registries import SomeRegistry
+from engines.swarm import Daemon
 
 _CONTENT = "io.containerd.content.v1.content/blobs/sha256"
 CRI_S = 60.0
@@ -44,16 +46,16 @@ class Containerd:
         """Where it reads of registries."""
         return self._hosts
 
-    def use(self, host: str, server: str, *, mirror: str = "", ca_file: Path | None = None) -> None:
-        """Tell it where a registry is, and of a mirror to ask first."""
-        lines = [f'server = "{server}"']
-        if mirror:
-            lines += [f'[host."{mirror}"]', '  capabilities = ["pull", "resolve"]']
-        # Once more as a host: 1.6 refuses a file that has none.
-        lines += [f'[host."{server}"]', '  capabilities = ["pull", "resolve"]']
-        if ca_file:
-            lines.append(f'  ca = "{ca_file}"')
-        folder = self._hosts / host
+    def use(self, registry: SomeRegistry, daemon: Daemon | None = None) -> None:
+        """Tell it where a registry is, and of a daemon to ask first."""
+        lines = [f'server = "{registry.url}"']
+        if daemon:
+            lines += [f'[host."{daemon.url}"]', '  capabilities = ["pull", "resolve"]']
+        # The registry once more as a host: 1.6 refuses a file that has none.
+        lines += [f'[host."{registry.url}"]', '  capabilities = ["pull", "resolve"]']
+        if registry.ca_file:
+            lines.append(f'  ca = "{registry.ca_file}"')
+        folder = self._hosts / registry.host
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "hosts.toml").write_text("\n".join(lines) + "\n")
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from e2e.processes import Ended, run
+from engines.registries import SomeRegistry
+from engines.swarm import Daemon
 
 
 class Containers:
@@ -31,12 +33,12 @@ class Containers:
         """Where they read of registries."""
         return self._registries
 
-    def use(self, host: str, server: str, *, mirror: str = "") -> None:
-        """Tell them where a registry is, and of a mirror to ask first."""
-        insecure = str(server.startswith("http:")).lower()
-        location = server.partition("://")[2]
-        text = f'[[registry]]\nprefix = "{host}"\nlocation = "{location}"\ninsecure = {insecure}\n'
-        if mirror:
+    def use(self, registry: SomeRegistry, daemon: Daemon | None = None) -> None:
+        """Tell them where a registry is, and of a daemon to ask first."""
+        insecure = str(registry.url.startswith("http:")).lower()
+        text = f'[[registry]]\nlocation = "{registry.host}"\ninsecure = {insecure}\n'
+        if daemon:
+            mirror = f"{daemon.proxy}/{registry.host}"
             text += f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'
         with self._registries.open("a") as file:
             file.write(text)

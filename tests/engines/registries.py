@@ -26,6 +26,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from engines.programs import Program, accepts, free_port
 
 
+class SomeRegistry(Protocol):
+    """What an engine must know of a registry."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def ca_file(self) -> Path | None: ...
+
+
 class Stoppable(Protocol):
     def stop(self) -> None: ...
 
@@ -86,8 +97,10 @@ class Registry:
         *,
         listen: str = "127.0.0.1:0",
         within: Sequence[str] = (),
+        ca_file: Path | None = None,
         **http_and_auth: Mapping[str, Any],
     ) -> None:
+        self.ca_file = ca_file
         http = {"addr": listen, "secret": "any", **http_and_auth.pop("http", {})}
         config = {
             "version": "0.1",
@@ -135,6 +148,7 @@ class TokenServer:
         self.lifetime_s = 300
         self.asked: list[tuple[str, str]] = []
         """(user, scope) of each request."""
+        self.given: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         Thread(target=self._server.serve_forever, daemon=True).start()
@@ -191,6 +205,7 @@ class TokenServer:
                     self._answer(401, {"details": "wrong user or password"})
                     return
                 token = tokens.token(user, scopes)
+                tokens.given.append(token)
                 names = {"token": token, "access_token": token}
                 self._answer(200, {**names, "expires_in": tokens.lifetime_s})
 
@@ -215,6 +230,8 @@ class RedirectingRegistry:
     that brings an Authorization besides the signature. It has another address than the registry,
     and each URL is new.
     """
+
+    ca_file = None
 
     def __init__(self, folder: Path, storage: Path, behind: Registry) -> None:
         folder.mkdir(parents=True)
@@ -312,7 +329,7 @@ def some_registries(folder: Path) -> Iterator[Registries]:
             open=kept(Registry(folder / "open", storage)),
             basic=kept(Registry(folder / "basic", storage, auth=basic)),
             bearer=bearer,
-            tls=kept(Registry(folder / "tls", storage, http=tls)),
+            tls=kept(Registry(folder / "tls", storage, ca_file=ca_file, http=tls)),
             redirecting=kept(RedirectingRegistry(folder / "redirecting", storage, bearer)),
             ca_file=ca_file,
         )

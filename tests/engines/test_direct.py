@@ -31,7 +31,7 @@ async def test_containerd_pulls(
 ) -> None:
     registry = getattr(registries, kind)
     engine = containerd()
-    engine.use(registry.host, registry.url, ca_file=registries.ca_file)
+    engine.use(registry)
 
     ended = await engine.pull(f"{registry.host}/private/direct:v1", user=KINDS[kind])
 
@@ -45,7 +45,7 @@ async def test_the_cri_of_containerd_pulls(
 ) -> None:
     registry = getattr(registries, kind)
     engine = containerd()
-    engine.use(registry.host, registry.url, ca_file=registries.ca_file)
+    engine.use(registry)
 
     ended = await engine.cri_pull(f"{registry.host}/private/direct:v1", user=KINDS[kind])
 
@@ -75,7 +75,7 @@ async def test_podman_and_skopeo_pull(
 ) -> None:
     registry = getattr(registries, kind)
     engine = containers(env={"SSL_CERT_FILE": str(registries.ca_file)})
-    engine.use(registry.host, registry.url)
+    engine.use(registry)
     reference = f"{registry.host}/private/direct:v1"
 
     pulled = await engine.podman_pull(reference, user=KINDS[kind])
@@ -97,7 +97,7 @@ async def test_private_registries_refuse_others(
 ) -> None:
     registry = getattr(registries, kind)
     engine = containers()
-    engine.use(registry.host, registry.url)
+    engine.use(registry)
 
     private = await engine.skopeo_copy(f"{registry.host}/private/direct:v1", "out", user=user)
     public = await engine.skopeo_copy(f"{registry.host}/public/direct:v1", "public", user=user)
