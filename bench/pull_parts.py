@@ -70,7 +70,8 @@ class Skopeo:
         self._output = folder / "image"
         text = f'[[registry]]\nprefix = "{registry}"\nlocation = "{registry}"\ninsecure = true\n'
         if mirror:
-            text += f'[[registry.mirror]]\nlocation = "{mirror}/{registry}"\ninsecure = true\n'
+            name = registry.replace(":", "_")  # no colon in a path
+            text += f'[[registry.mirror]]\nlocation = "{mirror}/{name}"\ninsecure = true\n'
         (folder / "registries.conf").write_text(text)
 
     def command(self, reference: str) -> list[str]:

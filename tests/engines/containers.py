@@ -38,7 +38,7 @@ class Containers:
         insecure = str(registry.url.startswith("http:")).lower()
         text = f'[[registry]]\nlocation = "{registry.host}"\ninsecure = {insecure}\n'
         if daemon:
-            mirror = f"{daemon.proxy}/{registry.host}"
+            mirror = f"{daemon.proxy}/{registry.host.replace(':', '_')}"  # no colon in a path
             text += f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'
         with self._registries.open("a") as file:
             file.write(text)
