@@ -10,7 +10,7 @@ import grpc
 
 from e2e.processes import Ended, run
 from engines.programs import Program
-from engines.registries import SomeRegistry
+from engines.registries import NOWHERE, SomeRegistry
 from engines.swarm import Daemon
 
 _CONTENT = "io.containerd.content.v1.content/blobs/sha256"
@@ -46,14 +46,18 @@ class Containerd:
         """Where it reads of registries."""
         return self._hosts
 
-    def use(self, registry: SomeRegistry, daemon: Daemon | None = None) -> None:
-        """Tell it where a registry is, and of a daemon to ask first."""
-        lines = [f'server = "{registry.url}"']
-        if daemon:
-            lines += [f'[host."{daemon.url}"]', '  capabilities = ["pull", "resolve"]']
-        # The registry once more as a host: 1.6 refuses a file that has none.
-        lines += [f'[host."{registry.url}"]', '  capabilities = ["pull", "resolve"]']
-        if registry.ca_file:
+    def use(
+        self, registry: SomeRegistry, daemon: Daemon | None = None, *, falls_back: bool = False
+    ) -> None:
+        """Tell it where a registry is, and of a daemon to ask instead, or only first."""
+        server = registry.url if falls_back or not daemon else f"http://{NOWHERE}"
+        lines = [f'server = "{server}"']
+        # 1.6 refuses a file that has no host, so the registry is one.
+        lines += [
+            f'[host."{daemon.url if daemon else registry.url}"]',
+            '  capabilities = ["pull", "resolve"]',
+        ]
+        if registry.ca_file and not daemon:
             lines.append(f'  ca = "{registry.ca_file}"')
         folder = self._hosts / registry.host
         folder.mkdir(parents=True, exist_ok=True)

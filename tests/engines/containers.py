@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from e2e.processes import Ended, run
-from engines.registries import SomeRegistry
+from engines.registries import NOWHERE, SomeRegistry
 from engines.swarm import Daemon
 
 
@@ -20,7 +20,8 @@ class Containers:
         self._policy = folder / "policy.json"
         self._registries.write_text("unqualified-search-registries = []\n")
         places = f'graphroot = "{folder}/root"\nrunroot = "{folder}/run"\n'
-        storage.write_text(f'[storage]\ndriver = "overlay"\n{places}')
+        # Not overlay, which leaves its folder mounted when podman has ended.
+        storage.write_text(f'[storage]\ndriver = "vfs"\n{places}')
         self._policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
         self._env = {
             "CONTAINERS_REGISTRIES_CONF": str(self._registries),
@@ -34,9 +35,11 @@ class Containers:
         return self._registries
 
     def use(self, registry: SomeRegistry, daemon: Daemon | None = None) -> None:
-        """Tell them where a registry is, and of a daemon to ask first."""
+        """Tell them where a registry is; with a daemon it is not to be had but through that."""
         insecure = str(registry.url.startswith("http:")).lower()
-        text = f'[[registry]]\nlocation = "{registry.host}"\ninsecure = {insecure}\n'
+        location = NOWHERE if daemon else registry.host
+        text = f'[[registry]]\nprefix = "{registry.host}"\nlocation = "{location}"\n'
+        text += f"insecure = {insecure}\n"
         if daemon:
             mirror = f"{daemon.proxy}/{registry.host.replace(':', '_')}"  # no colon in a path
             text += f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'

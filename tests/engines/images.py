@@ -22,6 +22,7 @@ import zstandard
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
 INDEX, MANIFEST, CONFIG = f"{OCI}.index.v1+json", f"{OCI}.manifest.v1+json", f"{OCI}.config.v1+json"
+STEP_BYTES = 1 << 24  # randbytes makes one number of what it is asked for
 CREATED = "2025-01-01T00:00:00Z"
 
 Compression = Literal["none", "gzip", "zstd"]
@@ -74,12 +75,18 @@ def _as_json(value: Any) -> bytes:  # noqa: ANN401
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
+def _random_bytes(size: int, seed: str) -> bytes:
+    rng = random.Random(seed)
+    steps = (min(STEP_BYTES, size - start) for start in range(0, size, STEP_BYTES))
+    return b"".join(rng.randbytes(step) for step in steps)
+
+
 def _tar(size: int, seed: str) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         info = tarfile.TarInfo(f"layer-{seed}")
         info.size = size
-        tar.addfile(info, io.BytesIO(random.Random(seed).randbytes(size)))
+        tar.addfile(info, io.BytesIO(_random_bytes(size, seed)))
     return out.getvalue()
 
 

@@ -51,6 +51,7 @@ HTPASSWD = (
     "bob:$2b$05$abcdefghijklmnopqrstuu4BcS2/37KDukaKm7SMr8Dt17UhqpC0G\n"
 )
 PUBLIC = "public/"
+NOWHERE = "127.0.0.1:1"  # nobody listens there
 SERVICE, ISSUER = "registry of the tests", "issuer of the tests"
 SIGNATURE = "c2lnbmVk"
 

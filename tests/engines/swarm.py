@@ -38,7 +38,7 @@ class Swarm:
 
     Args:
         folder: Where everything lies.
-        settings: TOML of the daemons.
+        settings: TOML of the daemons and the SuperNode.
         rate: Bytes per second of a host's link; 0 is the default.
         listen: Where the SuperNode listens.
         within: Command that starts the SuperNode, such as one that puts it into a namespace.
@@ -55,12 +55,12 @@ class Swarm:
     ) -> None:
         self.folder = folder
         self._stack = contextlib.ExitStack()
-        self._daemon_config = folder / "daemon.toml"
+        self._config = folder / "damselfly.toml"
         folder.mkdir(parents=True, exist_ok=True)
-        self._daemon_config.write_text(settings)
-        config = folder / "supernode.toml"
-        config.write_text(f"[supernode]\nlink_rate = {rate}\n" if rate else "")
-        flags = ("--listen", listen, "--config", str(config), "--data", str(folder / "supernode"))
+        link = f"[supernode]\nlink_rate = {rate}\n" if rate else ""
+        self._config.write_text(link + settings)
+        data = ("--config", str(self._config), "--data", str(folder / "supernode"))
+        flags = ("--listen", listen, *data)
         self._supernode = self._start("supernode", within, *flags)
         self.supernode = _first_line(self._supernode, r"listens on (\S+)")
 
@@ -74,7 +74,7 @@ class Swarm:
         """Start a daemon."""
         data = self.folder / name
         where = ("--listen", listen, "--proxy", "127.0.0.1:0", "--supernode", self.supernode)
-        files = ("--config", str(self._daemon_config), "--data", str(data))
+        files = ("--config", str(self._config), "--data", str(data))
         program = self._start("daemon", within, *where, *files, *flags, log=f"{name}-log")
         return Daemon(program, data, _first_line(program, r"proxy on (\S+)"))
 
@@ -103,13 +103,14 @@ def a_swarm(folder: Path, settings: str = "") -> Iterator[Swarm]:
 
 
 def settings_of(*registries: SomeRegistry) -> str:
-    """Return the daemon's settings for registries; the first is also what Docker's hub is."""
-    tables = []
+    """Return what daemons and SuperNode must know of registries; images of none are the first's."""
+    lines = ["[daemon.mirror]", f'default = "{registries[0].host}"']
     for registry in registries:
-        ca_file = f'ca_file = "{registry.ca_file}"\n' if registry.ca_file else ""
-        tables.append(f'name = "{registry.host}"\naddress = "{registry.url}"\n{ca_file}')
-    tables.append(f'name = "docker.io"\naddress = "{registries[0].url}"\n')
-    return "".join(f"[[daemon.registries]]\n{table}" for table in tables)
+        names = [f'name = "{registry.host}"', f'url = "{registry.url}"']
+        names += [f'ca_file = "{registry.ca_file}"'] if registry.ca_file else []
+        for part in ("daemon", "supernode"):
+            lines += [f"[[{part}.registries]]", *names]
+    return "\n".join(lines) + "\n"
 
 
 def _first_line(program: Program, pattern: str) -> str:
