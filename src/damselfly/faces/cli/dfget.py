@@ -179,9 +179,10 @@ def _report(
             }
         )
     elif not arguments.quiet:
-        rate = finished.size_bytes / max(finished.seconds, 0.001)
-        text = f"{output}: {size_text(finished.size_bytes)} in {finished.seconds:.1f} s"
-        text += f" ({size_text(rate)}/s), {providers_text(finished.bytes_by)}"
+        received = finished.size_bytes - finished.bytes_by.cache
+        rate = f" ({size_text(received / max(finished.seconds, 0.001))}/s)" if received else ""
+        text = f"{output}: {size_text(finished.size_bytes)} in {finished.seconds:.1f} s{rate}"
+        text += f", {providers_text(finished.bytes_by)}"
         print(text, file=sys.stderr)
 
 

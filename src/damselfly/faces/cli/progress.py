@@ -114,7 +114,9 @@ class Bar:
             text.append(f" {(progress.size_bytes - progress.done_bytes) / rate:.0f} s left")
         else:
             text.append(f" {progress.state}")
-        text.append(f"\n{providers_text(progress.bytes_by)}; {progress.parent_count} peers", "dim")
+        count = progress.parent_count
+        parents = f"{count} parent" if count == 1 else f"{count} parents"
+        text.append(f"\n{providers_text(progress.bytes_by)}; {parents}", "dim")
         self._live.update(text)
 
     def _rate(self, done: int) -> float:
@@ -137,7 +139,7 @@ def _bar(progress: DownloadProgress, width: int) -> "Text":  # type: ignore[name
         cells = round(width * count / total)
         text.append("━" * cells, colour)
         drawn += cells
-    return text.append("━" * (width - drawn), "grey30")
+    return text.append("─" * (width - drawn), "grey30")  # another sign, for who sees no colours
 
 
 def shown_on_terminal(*, is_quiet: bool) -> Shown:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 
+from damselfly.faces.cli.places import daemon_sockets
 from damselfly.faces.proxy.server import serving_programs
 from damselfly.services.daemon import run_daemon
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
@@ -33,10 +34,11 @@ async def run_both(
     def on_daemon(_: str, socket_path: str, proxy_address: str) -> None:
         port = told.rpartition(":")[2]
         say(f"ready; SuperNode on {told}, daemon on {socket_path}")
-        say(f"  on this host:    dfget URL -O FILE --socket {socket_path}")
-        if proxy_address:
-            say(f"  for container engines on this host:  registry mirror and proxy {proxy_address}")
+        where = "" if socket_path in daemon_sockets() else f" --socket {socket_path}"
+        say(f"  on this host:    dfget URL -O FILE{where}")
         say(f"  on other hosts:  damselfly daemon --supernode THIS_HOST:{port}")
+        if proxy_address:
+            say(f"  for engines:     registry mirror and proxy on {proxy_address}")
 
     async def run_second() -> None:
         await is_listening.wait()

@@ -1,0 +1,94 @@
+"""dfget as a person meets it: its help, its lines, and Ctrl-C."""
+
+import asyncio
+import random
+import re
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from damselfly import errors
+from e2e.processes import BIN, Ended, Site, a_site, dfget, run
+from fakes.source import FakeSource
+
+pytestmark = pytest.mark.slow
+
+DATA = random.Random(11).randbytes(6 << 20)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with a_site(tmp_path) as site:
+        yield site
+
+
+async def interrupted(source: FakeSource, *arguments: str) -> Ended:
+    """Run dfget, and press Ctrl-C when its source has stalled."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(BIN / "dfget"), *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await source.contents["/f"].has_stalled.wait()
+    await asyncio.sleep(0.3)  # what it sent before is on the way
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(10):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+@pytest.mark.parametrize("way", ["daemon", "peer", "direct"])
+async def test_ctrl_c_leaves_a_state_that_the_same_command_resumes(site: Site, way: str) -> None:
+    async with FakeSource() as source:
+        content = source.add("/f", DATA, stall_after_bytes=3 << 20)
+        output = site.path("out")
+        supernode = await site.supernode()
+        daemon = await site.daemon("host", supernode.address)
+        where = {
+            "daemon": ("--socket", daemon.socket),
+            "peer": ("--supernode", supernode.address),
+            "direct": (),
+        }[way]
+        call = (source.url("/f"), "-O", str(output), *where)
+
+        broken = await interrupted(source, *call)
+        existed = output.exists()
+        content.release()
+        ended = await dfget(*call)
+
+        assert broken.code == 130, broken.err
+        assert broken.err.splitlines()[-1].endswith("run the same command again to resume")
+        assert "Traceback" not in broken.err
+        assert not existed
+        assert ended.code == 0, ended.err
+        assert ended.json["bytes_by"]["cache"] > 0
+        assert output.read_bytes() == DATA
+        assert [path.name for path in site.folder.glob(".out*")] == []
+
+
+async def test_lines_for_a_log_say_where_bytes_come_from(site: Site) -> None:
+    async with FakeSource() as source:
+        source.add("/f", DATA, rate_bytes_per_s=2 << 20)
+
+        ended = await run(str(BIN / "dfget"), source.url("/f"), "-O", str(site.path("out")))
+
+        first, *middle, last = ended.err.splitlines()
+        assert first.startswith("dfget: no daemon and no SuperNode here")
+        assert re.fullmatch(r"dfget: fetching, \S+ MiB of 6.0 MiB: \S+ MiB from source", middle[0])
+        expected = r".*/out: 6.0 MiB in \S+ s \(\S+ MiB/s\), 6.0 MiB from source"
+        assert re.fullmatch(expected, last)
+
+
+async def test_help_lists_each_exit_code_once() -> None:
+    ended = await run(str(BIN / "dfget"), "--help")
+
+    listed = [int(code) for code in re.findall(r"^ {2,}(\d+)  \S", ended.out, re.MULTILINE)]
+    known = {
+        value.exit_code
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.DamselflyError)
+    }
+    assert sorted(listed) == sorted({0, 130} | known)
