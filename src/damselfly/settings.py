@@ -14,6 +14,7 @@ Keys are the fields of `services/options.py` without their unit; values carry it
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from damselfly.errors import SettingsError
-from damselfly.services.options import DaemonOptions, SuperNodeOptions
+from damselfly.services.options import DaemonOptions, ProxyOptions, SuperNodeOptions
 
 O = TypeVar("O")  # noqa: E741  # a class of options
 
@@ -227,6 +228,21 @@ def _unknown(key: str, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     return f"is not a setting; {hint}"
+
+
+def read_proxy_secret(options: ProxyOptions) -> str:
+    """Return what proxy clients must know: of a file, else of the environment; empty is nothing.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    if not options.auth_file:
+        return os.environ.get("DAMSELFLY_PROXY_AUTH", "").strip()
+    try:
+        return Path(options.auth_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        expected = f"{options.auth_file} cannot be read: {getattr(exc, 'strerror', exc)}"
+        raise SettingsError(where="daemon", key="proxy.auth_file", expected=expected) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A daemon's port for programs, inside the test's process, and what an engine asks there."""
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
@@ -41,9 +42,10 @@ class Engine:
 @contextlib.asynccontextmanager
 async def an_engine(host: PeerHost, registry: str, **options: Any) -> AsyncIterator[Engine]:  # noqa: ANN401
     """Serve a host's programs inside the block; the options are those of the daemon."""
-    daemon = DaemonOptions(proxy=ProxyOptions(listen="127.0.0.1:0"), **options)
-    async with (
-        serving_programs(daemon, host) as address,
-        aiohttp.ClientSession(auto_decompress=False) as client,
-    ):
-        yield Engine(client, address, registry)
+    with tempfile.TemporaryDirectory() as data:
+        daemon = DaemonOptions(data=data, proxy=ProxyOptions(listen="127.0.0.1:0"), **options)
+        async with (
+            serving_programs(daemon, host) as address,
+            aiohttp.ClientSession(auto_decompress=False) as client,
+        ):
+            yield Engine(client, address, registry)

@@ -11,8 +11,9 @@ from aiohttp import web
 
 from damselfly.core.proxying.rules import ProxyRule, Verdict
 from damselfly.faces.proxy.forward import ForwardProxy
+from damselfly.services.ca_files import certificate_path
 from damselfly.services.options import ProxyOptions, SourceOptions
-from damselfly.services.own_ca import certificate_path, load_ca, make_ca
+from damselfly.services.own_ca import load_ca, make_ca
 from damselfly.services.web_server import serving
 from e2e.processes import Ended, run
 

@@ -12,12 +12,13 @@ from cryptography import x509
 
 from damselfly.core.proxying.rules import Action, ProxyRule, Target
 from damselfly.errors import SettingsError
-from damselfly.faces.proxy.access import Client, Gate, check_destination, is_own, read_secret
+from damselfly.faces.proxy.access import Client, Gate, check_destination, is_own
 from damselfly.faces.proxy.refusals import RefusedError
 from damselfly.faces.proxy.tunnel import Tunnels
 from damselfly.faces.proxy.upstream import Upstream
 from damselfly.services.options import ProxyOptions, SourceOptions
 from damselfly.services.web_server import serving
+from damselfly.settings import read_proxy_secret
 from faces.proxies import LOOPBACK_PEM, a_proxy, a_server, read_message
 from fakes.source import FakeSource
 
@@ -329,7 +330,7 @@ def test_a_secret_comes_from_a_file_or_the_environment(
     (tmp_path / "secret").write_text("joe:x\n")
     monkeypatch.setenv("DAMSELFLY_PROXY_AUTH", "ann:y")
 
-    assert read_secret(ProxyOptions(auth_file=str(tmp_path / "secret"))) == "joe:x"
-    assert read_secret(ProxyOptions()) == "ann:y"
+    assert read_proxy_secret(ProxyOptions(auth_file=str(tmp_path / "secret"))) == "joe:x"
+    assert read_proxy_secret(ProxyOptions()) == "ann:y"
     with pytest.raises(SettingsError, match="cannot be read"):
-        read_secret(ProxyOptions(auth_file=str(tmp_path / "missing")))
+        read_proxy_secret(ProxyOptions(auth_file=str(tmp_path / "missing")))

@@ -9,7 +9,8 @@ from cryptography import x509
 from damselfly.clock import wall_s
 from damselfly.errors import StorageUnusableError
 from damselfly.services import own_ca
-from damselfly.services.own_ca import certificate_path, key_path, load_ca, make_ca
+from damselfly.services.ca_files import certificate_path, key_path
+from damselfly.services.own_ca import load_ca, make_ca
 
 
 def test_it_is_made_once_and_its_key_is_for_its_user_alone(tmp_path: Path) -> None:

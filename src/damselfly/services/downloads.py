@@ -166,8 +166,14 @@ class Downloads:
         await self._end(run)
 
     async def _end(self, run: DownloadRun) -> None:
-        """End a run that nobody wants; who wants its task meanwhile waits, and begins another."""
+        """End a run that nobody wants; who wants its task meanwhile waits, and begins another.
+
+        It goes on when who waits for it is cancelled: else its entry would stay pinned.
+        """
         self.seen.end(run)
+        await asyncio.shield(asyncio.ensure_future(self._forget(run)))
+
+    async def _forget(self, run: DownloadRun) -> None:
         await run.end()
         if self._runs.get(run.spec.task_id) is run:
             del self._runs[run.spec.task_id]

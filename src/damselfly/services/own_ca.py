@@ -28,6 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from damselfly.clock import wall_s
 from damselfly.errors import StorageUnusableError
+from damselfly.services.ca_files import certificate_path, key_path
 from damselfly.telemetry.log import get_log
 
 CA_DAYS: Final = 3650  # it is trusted by hand, on each client
@@ -39,16 +40,6 @@ COMMON_NAME_CHARS_MAX: Final = 64  # RFC 5280; the names that count stand in ano
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 log = get_log()
-
-
-def certificate_path(data: str) -> Path:
-    """Return where the certificate lies in a data folder."""
-    return Path(data) / "ca" / "ca.pem"
-
-
-def key_path(data: str) -> Path:
-    """Return where the key lies in a data folder."""
-    return Path(data) / "ca" / "ca.key"
 
 
 class OwnCa:

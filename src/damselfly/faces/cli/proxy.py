@@ -8,6 +8,7 @@ import typer
 from damselfly.core.proxying.rules import Opening, Rules, Target, Verdict, Way, why_not_shared
 from damselfly.core.task import display_url, parse_header
 from damselfly.faces.cli.places import data_folder
+from damselfly.services.ca_files import certificate_path
 from damselfly.services.options import DaemonOptions
 from damselfly.settings import options_for, read_file
 
@@ -121,7 +122,7 @@ def show(
     config: Config = "",
 ) -> None:
     """Print the certificate of the CA, where it lies, and how clients come to trust it."""
-    from damselfly.services.own_ca import certificate_path, load_ca  # noqa: PLC0415  # costs 30 ms
+    from damselfly.services.own_ca import load_ca  # noqa: PLC0415  # costs 30 ms
 
     folder = data or _daemon_options(config).data
     ca = load_ca(folder)

@@ -12,11 +12,9 @@ host no address is closed but the port itself, which would be a loop.
 import base64
 import binascii
 import hmac
-import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 
@@ -24,8 +22,6 @@ from damselfly.core.proxying.networks import Networks, is_for_host_alone, is_loo
 from damselfly.errors import SettingsError
 from damselfly.faces.proxy.refusals import RefusedError
 from damselfly.services.options import ProxyOptions
-
-WHERE: Final = "daemon.proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +61,11 @@ class Gate:
                 f"{options.listen} is not on loopback, and everybody could use it; set `allow` "
                 "to the networks that may, or a secret by `auth_file`"
             )
-            raise SettingsError(where=WHERE, key="listen", expected=expected)
+            raise SettingsError(where="daemon", key="proxy.listen", expected=expected)
         if secret and ":" not in secret:
-            raise SettingsError(where=WHERE, key="auth_file", expected="it must be user:password")
+            raise SettingsError(
+                where="daemon", key="proxy.auth_file", expected="it must be user:password"
+            )
         self._networks = Networks.parse(options.allow)
         self._allows_any = not options.allow and bool(secret)
         self._secret = secret.encode()
@@ -116,19 +114,3 @@ def is_own(address: str) -> bool:
         except OSError:
             return False
     return True
-
-
-def read_secret(options: ProxyOptions) -> str:
-    """Return what proxy clients must know, from the file of the settings; empty is nothing.
-
-    Raises:
-        SettingsError: The file cannot be read.
-    """
-    if not options.auth_file:
-        return os.environ.get("DAMSELFLY_PROXY_AUTH", "").strip()
-    try:
-        with open(options.auth_file, encoding="utf-8") as file:  # noqa: PTH123
-            return file.read().strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        expected = f"{options.auth_file} cannot be read: {exc}"
-        raise SettingsError(where=WHERE, key="auth_file", expected=expected) from exc

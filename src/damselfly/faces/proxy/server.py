@@ -1,15 +1,24 @@
 """The daemon's port for programs of its host: registry mirror and HTTP proxy on one."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from damselfly.faces.proxy.forward import ForwardProxy
 from damselfly.faces.proxy.mirror import Mirror
+from damselfly.faces.proxy.shared import Sharing
+from damselfly.services.ca_files import certificate_path
 from damselfly.services.options import DaemonOptions
 from damselfly.services.peer_host import PeerHost
 from damselfly.services.registries import Registries
 from damselfly.services.web_server import serving
+from damselfly.settings import read_proxy_secret
+
+if TYPE_CHECKING:
+    from damselfly.services.own_ca import OwnCa
 
 
 @contextlib.asynccontextmanager
@@ -18,6 +27,8 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
 
     Raises:
         AddressInUseError: Somebody else listens there.
+        SettingsError: It would be an open proxy.
+        StorageUnusableError: The CA cannot be written.
     """
     if not options.proxy.listen:
         yield ""
@@ -28,8 +39,35 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
         downloads=host.downloads,
         source=host.source,
     )
-    app = web.Application()
+    proxy = ForwardProxy(
+        options.proxy,
+        options.source,
+        secret=read_proxy_secret(options.proxy),
+        share=Sharing(host.downloads).share,
+        load_ca=lambda: _load_ca(options.data),
+    )
+    await asyncio.to_thread(_make_ca, options.data)
+    app = web.Application(middlewares=[proxy.middleware()])
     app.router.add_route("*", "/{path:.*}", mirror.handle)
-    # An engine that goes away gives up what it asked for.
-    async with serving(app, options.proxy.listen, cancels=True) as address:
-        yield address
+    try:
+        # An engine that goes away gives up what it asked for.
+        async with serving(app, options.proxy.listen, cancels=True) as address:
+            yield address
+    finally:
+        await proxy.close()
+
+
+# Certificates cost 30 ms and 8 MB, so whoever needs none does not load them.
+
+
+def _make_ca(data: str) -> None:
+    if not certificate_path(data).exists():
+        from damselfly.services.own_ca import make_ca  # noqa: PLC0415
+
+        make_ca(data)
+
+
+def _load_ca(data: str) -> "OwnCa":
+    from damselfly.services.own_ca import load_ca  # noqa: PLC0415
+
+    return load_ca(data)
