@@ -46,6 +46,7 @@ _BYTES: Final = {
     "gib": 1 << 30,
     "tib": 1 << 40,
 }
+_BITS: Final = {"bit": 0.125, "kbit": 125.0, "mbit": 125e3, "gbit": 125e6, "tbit": 125e9}
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _UNITS: Final = ("_bytes_per_s", "_bytes", "_s")
@@ -58,6 +59,16 @@ def parse_bytes(text: str) -> int:
         ValueError: It is none; the message says what one looks like.
     """
     return int(_quantity(text.removesuffix("/s"), _BYTES, "a size such as 20MiB, 1.5GB or 4096"))
+
+
+def parse_rate(text: str) -> int:
+    """Return the bytes per second in `20MiB`, `125MB/s` or `1Gbit/s`.
+
+    Raises:
+        ValueError: It is none; the message says what one looks like.
+    """
+    units = {**_BYTES, **_BITS}
+    return int(_quantity(text.removesuffix("/s"), units, "a rate such as 20MiB or 1Gbit/s"))
 
 
 def parse_seconds(text: str) -> float:
@@ -90,6 +101,14 @@ def read_file(path: str) -> dict[str, Any]:
     Raises:
         SettingsError: It cannot be read, or names a part that does not exist.
     """
+    tables = _tables_of(path)
+    for part in tables:
+        if part not in PARTS:
+            raise SettingsError(where=path, key=part, expected=_unknown(part, PARTS))
+    return tables
+
+
+def _tables_of(path: str) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as file:
             tables = tomllib.load(file)
@@ -98,10 +117,21 @@ def read_file(path: str) -> dict[str, Any]:
         raise SettingsError(where=path, key="file", expected=f"cannot be read: {reason}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise SettingsError(where=path, key="file", expected=f"is no TOML: {exc}") from exc
-    for part in tables:
-        if part not in PARTS:
-            raise SettingsError(where=path, key=part, expected=_unknown(part, PARTS))
     return tables
+
+
+def options_from(path: str, kind: type[O], *, name: str) -> O:
+    """Return options that fill a file of their own, such as a scenario of the simulator.
+
+    Args:
+        path: The file.
+        kind: The class of options.
+        name: What messages call it.
+
+    Raises:
+        SettingsError: It cannot be read, a key is unknown, or a value cannot be used.
+    """
+    return _build(kind, _tables_of(path), {}, where=path, prefix=name)
 
 
 def options_for(
@@ -207,6 +237,8 @@ def _convert(value: Any, hint: Any, name: str, *, where: str, key: str) -> Any: 
 def _converted(value: Any, hint: Any, name: str) -> Any:  # noqa: ANN401
     if isinstance(value, str) and name.endswith("_s") and not name.endswith("_per_s"):
         value = parse_seconds(value)
+    elif isinstance(value, str) and name.endswith("_per_s"):
+        value = parse_rate(value)
     elif isinstance(value, str) and name.endswith(_UNITS):
         value = parse_bytes(value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):

@@ -122,6 +122,7 @@ class Giver:
         world, taker = self.world, transfer.taker
         transfer.has_slot = True
         self.serving[transfer] = None
+        assert len(self.serving) <= self.queue.slots
         if self.is_stalling or not world.can_reach(self.host_id, taker.host_id):
             self._fail_later(transfer, Failure.STALLED, STALL_TIMEOUT_S)
             return

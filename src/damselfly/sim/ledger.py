@@ -7,13 +7,15 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from damselfly.core.peer import HostId
+
 
 class Boundary(StrEnum):
     """What a block crossed on its way to a host."""
 
     SUPERNODE = "from the SuperNode"
-    NEAR = "inside a rack"
-    FAR = "between racks"
+    NEAR = "from near hosts"
+    FAR = "from hosts of other racks"
     SOURCE = "from the source"
 
 
@@ -67,7 +69,7 @@ class Ledger:
     bad_refused_count: int = 0
     cancelled_count: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    banned: list[str] = field(default_factory=list)
+    banned: list[HostId] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     held_count: int = 0
     finished_count: int = 0

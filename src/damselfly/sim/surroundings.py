@@ -50,6 +50,11 @@ class Surroundings:
         self._waits: deque[tuple[float, Callable[..., None], Any]] = deque()
         self._fallbacks: set[HostId] = set()
 
+    @property
+    def overhead(self) -> float:
+        """Bytes on the wire for each of content."""
+        return OVERHEAD
+
     def block_bytes(self, block_index: int) -> int:
         """Length of a block."""
         cut = self.edition.block_bytes

@@ -80,6 +80,10 @@ class World(Surroundings):
         self.timeline.at(arrives_s + rng.random() * self.latency_s, host.arrive)
         return host
 
+    def host_of(self, host_id: HostId) -> HostMachine:
+        """Return a host's machine."""
+        return self.hosts[int(host_id.removeprefix("host-"))]
+
     # --- faults
 
     def kill(self, number: int, *, is_silent: bool) -> None:

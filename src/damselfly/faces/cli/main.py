@@ -1,4 +1,4 @@
-"""The command `damselfly`: supernode, daemon, up, status, install, uninstall, settings, version."""
+"""The command `damselfly` and its parts."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,7 @@ from damselfly.errors import DamselflyError
 from damselfly.faces.cli.engines import install, uninstall
 from damselfly.faces.cli.places import data_folder
 from damselfly.faces.cli.proxy import ca_app, proxy_app
+from damselfly.faces.cli.simulate import simulate
 from damselfly.faces.cli.status import status
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
 from damselfly.settings import options_for, read_file, settings_in_force
@@ -202,6 +203,7 @@ def up(
 app.command()(install)
 app.command()(uninstall)
 app.command()(status)
+app.command()(simulate)
 
 
 @settings_app.command("show")
