@@ -190,6 +190,7 @@ async def run_daemon(
                 serving_unix(local, socket_path, mode=mode, group_id=group_id),
                 serving_programs(options, host) as programs_address,
             ):
+                view.proxy = programs_address
                 on_ready(host.address, socket_path, programs_address)
                 await stop.wait()
                 host.end()

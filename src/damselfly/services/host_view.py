@@ -15,7 +15,11 @@ from damselfly.wire.status_messages import CacheSeen, HostStatus
 
 
 class HostView:
-    """A running daemon, looked at."""
+    """A running daemon, looked at.
+
+    Attributes:
+        proxy: `host:port` on which engines reach it; empty: nowhere, or not yet.
+    """
 
     def __init__(
         self, options: DaemonOptions, host: PeerHost, store: BlockStore, metrics: Metrics
@@ -25,6 +29,7 @@ class HostView:
         self._store = store
         self._metrics = metrics
         self._started_s = now_s()
+        self.proxy = ""
 
     def status(self) -> HostStatus:
         """Return how the daemon is."""
@@ -38,7 +43,7 @@ class HostView:
             location=options.location,
             supernode=options.supernode,
             is_connected=self._host.is_connected,
-            proxy="",
+            proxy=self.proxy,
             open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             cache=self._cache(),
             received_bytes_by=ProviderBytes(

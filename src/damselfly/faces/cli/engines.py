@@ -7,6 +7,7 @@ import typer
 
 from damselfly.errors import EngineConfigError
 from damselfly.faces.cli.places import data_folder
+from damselfly.services.ca_files import certificate_path
 from damselfly.services.engine_setup.plans import Engine, Registry, Wish
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _engine_setup(root: str) -> "EngineSetup":
 
 def _ca_text(path: str) -> str:
     """Return the certificate in a file; the daemon's own need not be there yet."""
-    place = Path(path or f"{data_folder('daemon')}/ca/ca.pem")
+    place = Path(path) if path else certificate_path(data_folder("daemon"))
     try:
         text = place.read_text()
     except OSError as exc:

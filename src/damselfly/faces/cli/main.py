@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from damselfly.errors import DamselflyError
+from damselfly.faces.cli.doctor import doctor
 from damselfly.faces.cli.engines import install, uninstall
 from damselfly.faces.cli.places import data_folder
 from damselfly.faces.cli.proxy import ca_app, proxy_app
@@ -204,6 +205,7 @@ app.command()(install)
 app.command()(uninstall)
 app.command()(status)
 app.command()(simulate)
+app.command()(doctor)
 
 
 @settings_app.command("show")

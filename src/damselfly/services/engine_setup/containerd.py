@@ -91,6 +91,15 @@ def _registry_table(config: dict[str, Any]) -> dict[str, Any]:
     return dict(table)
 
 
+def is_cri_disabled(text: str) -> bool:
+    """Say whether a configuration turns the CRI plugin off.
+
+    Raises:
+        EngineConfigError: It cannot be parsed.
+    """
+    return _is_cri_disabled(_parsed(text, CONFIG))
+
+
 def _is_cri_disabled(config: dict[str, Any]) -> bool:
     disabled = config.get("disabled_plugins", [])
     return isinstance(disabled, list) and any(

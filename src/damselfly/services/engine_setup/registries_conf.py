@@ -74,7 +74,7 @@ def entries(files: Files) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
         for entry in _entries_of(files.read(path) or "", path):
-            found[str(entry.get("prefix") or entry.get("location"))] = entry
+            found[_prefix(entry)] = entry
     return found
 
 
@@ -86,9 +86,11 @@ def _entries_of(text: str, path: str) -> list[dict[str, Any]]:
     if "registries" in config:
         raise unreadable(path, "it is in the old format, which cannot be mixed with [[registry]]")
     tables = config.get("registry", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise unreadable(path, "its [[registry]] is no list of tables")
-    return tables
+    for table in tables if isinstance(tables, list) else [None]:
+        mirrors = table.get("mirror", []) if isinstance(table, dict) else None
+        if not isinstance(mirrors, list) or not all(isinstance(each, dict) for each in mirrors):
+            raise unreadable(path, "its [[registry]] and their mirrors are no lists of tables")
+    return list(tables)
 
 
 def written(
@@ -143,13 +145,22 @@ def mirror_location(location: str, proxy: str) -> str:
 
 
 def mirrors(text: str) -> dict[str, str]:
-    """Return {prefix: location of the first mirror} of a file.
+    """Return {prefix: location of the first mirror} of our file.
 
     Raises:
         EngineConfigError: It cannot be parsed.
     """
-    found = {}
-    for entry in _entries_of(text, PATH):
-        tables = entry.get("mirror") or [{}]
-        found[str(entry.get("prefix") or entry.get("location"))] = str(tables[0].get("location"))
-    return found
+    return first_mirrors({_prefix(entry): entry for entry in _entries_of(text, PATH)})
+
+
+def first_mirrors(present: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return {prefix: location of the first mirror}, of those that have one."""
+    return {
+        prefix: str(entry["mirror"][0].get("location"))
+        for prefix, entry in present.items()
+        if entry.get("mirror")
+    }
+
+
+def _prefix(entry: dict[str, Any]) -> str:
+    return str(entry.get("prefix") or entry.get("location"))
