@@ -297,7 +297,7 @@ def test_clients_elsewhere_reach_nothing_that_is_this_hosts_alone(address: str) 
     with pytest.raises(RefusedError, match="clients on other hosts") as refused:
         check_destination(ELSEWHERE, "metadata.example", 80, [address])
 
-    assert refused.value.status == 403
+    assert refused.value.http_status == 403
     check_destination(HERE, "metadata.example", 80, [address])
 
 
@@ -308,8 +308,8 @@ async def test_a_name_that_leads_to_this_host_is_closed_to_clients_elsewhere() -
     async def handle(request: web.Request) -> web.StreamResponse:
         target = Target.parse(f"http://localhost:{request.url.port}/")
         with pytest.raises(RefusedError, match="clients on other hosts") as refused:
-            await upstream.ask(request, target, is_here=False)
-        return web.Response(status=refused.value.status)
+            await upstream.ask(request, target, is_trusted=False)
+        return web.Response(status=refused.value.http_status)
 
     app = web.Application()
     app.router.add_get("/", handle)

@@ -1,6 +1,7 @@
 """The HTTP proxy: requests in absolute form, passed on both ways to the letter."""
 
 import asyncio
+import gzip
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -113,6 +114,34 @@ async def test_a_body_passes_with_and_without_a_length(
     assert received == [DATA * 4]
     assert expects == [False]
     await runner.cleanup()
+
+
+async def test_a_compressed_body_stays_compressed(proxy: RunningProxy) -> None:
+    seen: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_message(reader))
+        writer.write(OK)
+
+    body = gzip.compress(b"x" * 1000)
+    async with a_server(talk) as port:
+        head = b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+        await proxy.say(head % port + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    assert seen[0].endswith(b"\r\n\r\n" + body)
+
+
+async def test_not_modified_has_its_headers_and_no_body(proxy: RunningProxy) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_message(reader)
+        writer.write(b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n')
+
+    async with a_server(talk) as port:
+        answer = await proxy.say(b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nHost: x\r\n\r\n" % port)
+
+    assert answer.startswith(b"HTTP/1.1 304 Not Modified\r\n")
+    assert b'etag: "a"' in answer.lower()
+    assert b"Transfer-Encoding" not in answer
 
 
 async def test_one_connection_takes_requests_for_many_hosts(proxy: RunningProxy) -> None:

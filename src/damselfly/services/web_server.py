@@ -69,6 +69,7 @@ def _runner(app: web.Application, *, cancels: bool = False) -> web.AppRunner:
         handle_signals=False,
         handler_cancellation=cancels,
         access_log=None,
+        auto_decompress=False,  # a body that is passed on stays as it is
         logger=server_logger(),
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_S,

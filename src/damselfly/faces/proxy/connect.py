@@ -16,9 +16,9 @@ from aiohttp import web
 
 from damselfly.core.proxying.networks import address_of
 from damselfly.core.proxying.rules import Rules, Target, Way
-from damselfly.errors import TaskSpecError
+from damselfly.errors import DamselflyError
 from damselfly.faces.proxy.access import Client, check_destination
-from damselfly.faces.proxy.refusals import RefusedError
+from damselfly.faces.proxy.refusals import RefusedError, answer_of
 from damselfly.faces.proxy.tunnel import Tunnels, give_back, taken_from
 from damselfly.services.web_server import HEAD_BYTES_MAX, KEEPALIVE_S, server_logger
 from damselfly.telemetry.log import get_log
@@ -60,6 +60,7 @@ class _OneConnection(web.Server):
             handler,
             handler_cancellation=True,
             access_log=None,
+            auto_decompress=False,
             logger=server_logger(),
             keepalive_timeout=KEEPALIVE_S,
             max_line_size=HEAD_BYTES_MAX,
@@ -143,8 +144,9 @@ class Connects:
         async def inside(inner: web.BaseRequest) -> web.StreamResponse:
             try:
                 return await self._serve(inner, _target(inner, site.authority), client)
-            except RefusedError as exc:
-                return exc.answer()
+            except DamselflyError as exc:
+                log.info("proxy_refused", client=client.address, why=str(exc))
+                return answer_of(exc)
 
         server = _OneConnection(inside)
         protocol = server()
@@ -186,11 +188,8 @@ def _target(request: web.BaseRequest, authority: str) -> Target:
     """Return what is asked for inside an opened CONNECT, which is for one host."""
     path = request.raw_path
     url = path if path.lower().startswith("https://") else f"https://{authority}{path}"
-    try:
-        target = Target.parse(url)
-        named = Target.parse(f"https://{request.headers.get('Host', authority)}/")
-    except TaskSpecError as exc:
-        raise RefusedError(status=400, text=str(exc)) from exc
+    target = Target.parse(url)
+    named = Target.parse(f"https://{request.headers.get('Host', authority)}/")
     if target.authority != authority or named.host != target.host:
         text = f"this connection is for {authority}; open another one for another host"
         raise RefusedError(status=421, text=text)

@@ -14,10 +14,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from damselfly.core.proxying.networks import address_of
 from damselfly.core.proxying.rules import Action, Rules, Target, Verdict, why_not_shared
-from damselfly.errors import TaskSpecError
+from damselfly.errors import DamselflyError
 from damselfly.faces.proxy.access import Client, Gate, check_destination, client_of, is_own
 from damselfly.faces.proxy.connect import Connects, resolved
-from damselfly.faces.proxy.refusals import RefusedError
+from damselfly.faces.proxy.refusals import RefusedError, answer_of
 from damselfly.faces.proxy.tunnel import Tunnels
 from damselfly.faces.proxy.upstream import Upstream
 from damselfly.services.options import ProxyOptions, SourceOptions
@@ -82,9 +82,9 @@ class ForwardProxy:
                 if request.raw_path.startswith("/") or request.raw_path == ALL_METHODS:
                     return await self._mirror(request, handler, client)
                 return await self._proxy(request, handler, client)
-            except RefusedError as exc:
-                log.info("proxy_refused", client=client.address, status=exc.status, why=str(exc))
-                return exc.answer()
+            except DamselflyError as exc:
+                log.info("proxy_refused", client=client.address, why=str(exc))
+                return answer_of(exc)
 
         return proxied
 
@@ -106,15 +106,12 @@ class ForwardProxy:
             raise RefusedError(
                 status=407,
                 text="this proxy takes a user and a password",
-                headers={"Proxy-Authenticate": 'Basic realm="damselfly"'},
+                headers=(("Proxy-Authenticate", 'Basic realm="damselfly"'),),
             )
         if request.method == "CONNECT":
             self._check_loop(request)
             return await self._connects.carry_out(request, client)
-        try:
-            target = Target.parse(request.raw_path)
-        except TaskSpecError as exc:
-            raise RefusedError(status=400, text=str(exc)) from exc
+        target = Target.parse(request.raw_path)
         if await _is_this_daemon(target, client):
             return await self._mirror(request, handler, client)
         return await self._serve(request, target, client)
@@ -125,13 +122,15 @@ class ForwardProxy:
         """Answer a request for a URL.
 
         Raises:
-            RefusedError: It is not carried out.
+            DamselflyError: It is not carried out.
         """
         self._check_loop(request)
         not_shared = why_not_shared(request.method, request.headers)
         verdict = self._rules.judge(target, not_shared=not_shared)
         asked = verdict.target
-        if address_of(asked.host) is not None:
+        # Where a rule leads, the operator leads.
+        is_trusted = client.is_here or asked.host != target.host
+        if not is_trusted and address_of(asked.host) is not None:
             check_destination(client, asked.host, asked.port, [asked.host])
         log.debug("judged", host=asked.host, action=verdict.action, why=verdict.reason)
         match verdict.action:
@@ -139,9 +138,9 @@ class ForwardProxy:
                 shared = await self._share(request, verdict)
                 if shared is not None:
                     return shared
-                return await self._upstream.ask(request, asked, is_here=client.is_here)
+                return await self._upstream.ask(request, asked, is_trusted=is_trusted)
             case Action.DIRECT | Action.REDIRECT:
-                return await self._upstream.ask(request, asked, is_here=client.is_here)
+                return await self._upstream.ask(request, asked, is_trusted=is_trusted)
             case _:
                 assert_never(verdict.action)
 

@@ -24,7 +24,6 @@ from damselfly.errors import (
     TaskSpecError,
 )
 from damselfly.faces.proxy.answering import answer, unsatisfiable
-from damselfly.faces.proxy.refusals import RefusedError
 from damselfly.faces.proxy.upstream import passed_on
 from damselfly.services.content import Content
 from damselfly.telemetry.log import get_log
@@ -54,7 +53,7 @@ class Sharing:
         """Answer a request through the swarm; None leaves it to the source.
 
         Raises:
-            RefusedError: Neither the swarm nor the source can answer it now.
+            DamselflyError: Neither the swarm nor the source can answer it now.
         """
         target = verdict.target
         wanted = DownloadRequest(
@@ -74,7 +73,7 @@ class Sharing:
             return unsatisfiable(exc)
         except DamselflyError as exc:
             if not _is_for_source(exc):
-                raise RefusedError(status=exc.http_status, text=str(exc)) from exc
+                raise
             log.info("left_to_source", why=str(exc))
             return None
 

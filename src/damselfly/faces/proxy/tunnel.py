@@ -130,7 +130,7 @@ class Tunnels:
         """
         if self._count >= self._tunnels_max:
             text = f"all {self._tunnels_max} tunnels are in use; try again, or raise tunnels_max"
-            raise RefusedError(status=503, text=text, headers={"Retry-After": "5"})
+            raise RefusedError(status=503, text=text, headers=(("Retry-After", "5"),))
         self._count += 1
         try:
             yield
@@ -150,7 +150,11 @@ class Tunnels:
         Returns:
             An answer that leads nowhere, for the server.
         """
-        client, early = taken_from(request)
+        try:
+            client, early = taken_from(request)
+        except ConnectionResetError:
+            upstream.abort()
+            return web.Response()
         pair = _Pair(client, upstream)
         pair.join(head, early)
         try:

@@ -94,14 +94,14 @@ class Upstream:
         self._tls = tls_context(source.ca_file)
         self._via = via
         self._tunnels = tunnels
-        # {whether clients are of this host: its connections}; those of others are guarded.
+        # {whether it may lead to what is this host's alone: connections}.
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
-    def _session(self, *, is_here: bool) -> aiohttp.ClientSession:
-        found = self._sessions.get(is_here)
+    def _session(self, *, is_trusted: bool) -> aiohttp.ClientSession:
+        found = self._sessions.get(is_trusted)
         if found is None:
-            resolver = aiohttp.ThreadedResolver() if is_here else _GuardedResolver()
-            found = self._sessions[is_here] = aiohttp.ClientSession(
+            resolver = aiohttp.ThreadedResolver() if is_trusted else _GuardedResolver()
+            found = self._sessions[is_trusted] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._tls, resolver=resolver),
                 timeout=self._timeout,
                 auto_decompress=False,
@@ -119,7 +119,7 @@ class Upstream:
             await session.close()
 
     async def ask(
-        self, request: web.BaseRequest, target: Target, *, is_here: bool
+        self, request: web.BaseRequest, target: Target, *, is_trusted: bool
     ) -> web.StreamResponse:
         """Pass a request on and its answer back.
 
@@ -135,7 +135,7 @@ class Upstream:
         if any(_NO_VALUE.search(value) for value in headers.values()):
             raise RefusedError(status=400, text="a header contains control characters")
         try:
-            response = await self._session(is_here=is_here).request(
+            response = await self._session(is_trusted=is_trusted).request(
                 request.method,
                 URL(target.url, encoded=True),
                 headers=headers,
