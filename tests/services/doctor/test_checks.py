@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -140,6 +141,13 @@ def test_engine_set_up_for_another_port_is_told(tmp_path: Path) -> None:
     [
         ("dockerd", Engine.DOCKER, "etc/docker/daemon.json", "{}", "registry-mirrors"),
         ("dockerd", Engine.DOCKER, "etc/docker/daemon.json", "{", "no JSON"),
+        (
+            "dockerd",
+            Engine.DOCKER,
+            "etc/systemd/system/docker.service.d/damselfly.conf",
+            "[Service]",
+            "another proxy",
+        ),
         ("containerd", Engine.CONTAINERD, "etc/containerd/config.toml", "version = 2", "no folder"),
         ("containerd", Engine.CONTAINERD, "etc/containerd/config.toml", "[", "no TOML"),
         (
@@ -177,6 +185,22 @@ def test_set_up_that_no_longer_holds_is_found(
     assert finding.verdict == Verdict.FAILED
     assert word in finding.text
     assert finding.advice
+
+
+def test_docker_that_trusts_an_older_ca_is_told(tmp_path: Path) -> None:
+    root, data = a_host(tmp_path / "root", "dockerd"), str(tmp_path)
+    make_ca(data)
+    ca_text = certificate_path(data).read_text()
+    wish = Wish(proxy="127.0.0.1:65001", registries=(Registry(name="quay.io"),), ca_text=ca_text)
+    EngineSetup(root).install(Engine.DOCKER, wish)
+    (before,) = check_engines(a_scene(root=root, data=data))
+    shutil.rmtree(certificate_path(data).parent)
+    make_ca(data)
+
+    (after,) = check_engines(a_scene(root=root, data=data))
+
+    assert before.verdict == Verdict.OK
+    assert (after.verdict, "quay.io" in after.text) == (Verdict.FAILED, True)
 
 
 # --- daemon, SuperNode

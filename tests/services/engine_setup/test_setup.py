@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from damselfly.errors import EngineConfigError, UsageError
 from damselfly.services.engine_setup.host_files import HostFiles
-from damselfly.services.engine_setup.installed import BEFORE, FOLDER, LIST
+from damselfly.services.engine_setup.installed import BEFORE, EDITED, FOLDER, LIST
 from damselfly.services.engine_setup.plans import Engine, Registry, Wish
 from damselfly.services.engine_setup.setup import EngineSetup
 
@@ -136,6 +136,20 @@ def test_files_are_restored_after_a_kill_between_list_and_files(tmp_path: Path) 
     assert {name: files_in(tmp_path)[name] for name in before} == before
 
 
+def test_file_of_that_name_that_was_there_before_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "etc/containers/registries.conf.d/damselfly.conf"
+    setup = a_host(tmp_path, {str(path.relative_to(tmp_path)): b"# theirs"})
+    setup.install(Engine.PODMAN, WISH)
+    path.write_text(path.read_text() + "# edited")
+
+    setup.install(Engine.PODMAN, OTHER_WISH)
+    setup.uninstall(Engine.PODMAN)
+
+    assert path.read_text() == "# theirs"
+    kept = tmp_path / f"{EDITED}/etc/containers/registries.conf.d/damselfly.conf"[1:]
+    assert kept.read_text().endswith("# edited")
+
+
 def test_list_and_copies_are_for_root_only(tmp_path: Path) -> None:
     a_host(tmp_path).install(Engine.DOCKER, WISH)
 
@@ -216,7 +230,9 @@ def test_another_user_is_told_to_be_root(tmp_path: Path) -> None:
         ("quay.io", Registry(name="quay.io")),
         ("https://Quay.io/", Registry(name="quay.io")),
         ("http://127.0.0.1:5000", Registry(name="127.0.0.1:5000", is_plain_http=True)),
-        ("[::1]:5000", Registry(name="[::1]:5000")),
+        ("127.0.0.1:5000", Registry(name="127.0.0.1:5000", is_plain_http=True)),
+        ("https://127.0.0.1:5000", Registry(name="127.0.0.1:5000")),
+        ("[::1]:5000", Registry(name="[::1]:5000", is_plain_http=True)),
         ("registry-1.docker.io", Registry(name="docker.io")),
     ],
 )

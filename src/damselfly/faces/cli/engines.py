@@ -1,7 +1,7 @@
 """`damselfly install` and `uninstall`: set a container engine up, and back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,11 +9,10 @@ from damselfly.errors import EngineConfigError
 from damselfly.faces.cli.places import data_folder
 from damselfly.services.ca_files import certificate_path
 from damselfly.services.engine_setup.plans import Engine, Registry, Wish
+from damselfly.services.options import ProxyOptions
 
 if TYPE_CHECKING:
     from damselfly.services.engine_setup.setup import EngineSetup, Setup
-
-PROXY: Final = "127.0.0.1:65001"
 
 EngineName = Annotated[Engine, typer.Argument(metavar="ENGINE", help=" or ".join(Engine))]
 Root = Annotated[str, typer.Option(help="Folder of an image, not this host.", metavar="DIR")]
@@ -29,7 +28,7 @@ def install(
     ] = None,
     proxy: Annotated[
         str, typer.Option(help="Where engines reach the daemon.", metavar="HOST:PORT")
-    ] = PROXY,
+    ] = ProxyOptions().listen,
     ca: Annotated[
         str, typer.Option(help="The daemon's CA certificate, for docker.", metavar="FILE")
     ] = "",

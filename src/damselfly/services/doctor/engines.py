@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from damselfly.errors import EngineConfigError
+from damselfly.services.ca_files import certificate_path
 from damselfly.services.doctor.findings import Finding, Scene, failed, ok, skipped, warning
 from damselfly.services.engine_setup import containerd, docker, registries_conf
 from damselfly.services.engine_setup.host_files import HostFiles
@@ -54,6 +55,8 @@ def _finding(scene: Scene, host: HostFiles, engine: Engine) -> Finding:
         told = {file.proxy_url for file in Installed(host).files.values() if engine in file.engines}
         url = next(iter(told), f"http://{scene.proxy}")
         fault = _FAULTS[engine](AsTheyAre(host), url)
+        if engine is Engine.DOCKER and not fault:
+            fault = _fault_of_trust(AsTheyAre(host), scene.data)
     except EngineConfigError as exc:
         return failed(check, f"its files cannot be judged: {exc}", "correct what it names")
     if fault and told:
@@ -75,7 +78,7 @@ def _fault_of_containerd(files: AsTheyAre, url: str) -> str:
     if not folder and not containerd.is_cri_disabled(text):
         return f"its CRI plugin looks in no folder for mirrors ({containerd.CONFIG})"
     path = f"{folder or containerd.CERTS_D}/{containerd.DEFAULT}/hosts.toml"
-    if containerd.mirrors(files.read(path) or "")[:1] != [url]:
+    if containerd.mirrors(files.read(path) or "", path)[:1] != [url]:
         return f"the daemon is not the first host in {path}"
     return ""
 
@@ -84,7 +87,24 @@ def _fault_of_docker(files: AsTheyAre, url: str) -> str:
     mirrors = [each.rstrip("/") for each in docker.mirrors(files.read(docker.DAEMON_JSON) or "")]
     if url not in mirrors:
         return f"the daemon is not among the registry-mirrors of {docker.DAEMON_JSON}"
+    proxied = files.read(docker.DROP_IN)
+    if proxied is not None and f"HTTPS_PROXY={url}" not in proxied:
+        return f"{docker.DROP_IN} names another proxy"
     return ""
+
+
+def _fault_of_trust(files: AsTheyAre, data: str) -> str:
+    """Say for which registries Docker trusts a CA that is not the daemon's any more."""
+    try:
+        ours = certificate_path(data).read_text()
+    except OSError:
+        return ""  # none yet, or not for us to read; the check of the CA says so
+    old = [
+        name
+        for name in files.names(docker.CERTS_D)
+        if files.read(f"{docker.CERTS_D}/{name}/damselfly.crt") not in (None, ours)
+    ]
+    return f"it trusts another CA than the daemon's for {', '.join(old)}" if old else ""
 
 
 def _fault_of_registries_conf(files: AsTheyAre, url: str) -> str:

@@ -276,10 +276,10 @@ def without_mirror(text: str, proxy_url: str) -> str:
     return "" if is_ours or not kept.strip() else kept.rstrip("\n") + "\n"
 
 
-def mirrors(text: str) -> list[str]:
+def mirrors(text: str, path: str) -> list[str]:
     """Return the hosts of a `hosts.toml` in the order in which containerd tries them.
 
     Raises:
         EngineConfigError: It cannot be parsed.
     """
-    return list(_parsed(text, "hosts.toml").get("host", {}))
+    return list(_parsed(text, path).get("host", {}))

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from damselfly.services.engine_setup.plans import (
+    LOOPBACK,
     EnginePlan,
     FileKind,
     Files,
@@ -26,7 +27,6 @@ CERTS_D: Final = "/etc/docker/certs.d"
 NO_PROXY: Final = "localhost,127.0.0.0/8,::1"
 MIRRORS: Final = "registry-mirrors"
 _INSECURE: Final = "insecure-registries"
-_LOOPBACK: Final = ("127.", "localhost:", "[::1]:")  # Docker needs no TLS there anyway
 
 
 def planned(files: Files, wish: Wish) -> EnginePlan:
@@ -72,12 +72,14 @@ def _note_of_trust(wish: Wish) -> str:
 
 
 def _refuse_other_proxy(files: Files) -> None:
+    what, advice = "it gives Docker another proxy", "take it out, or use --mirror-only"
+    if parsed(files.read(DAEMON_JSON) or "").get("proxies"):
+        raise unreadable(DAEMON_JSON, f"{what}, which goes before ours", advice)
     for name in files.names(DROP_IN_FOLDER):
         path = f"{DROP_IN_FOLDER}/{name}"
         text = files.read(path) or ""
         if path != DROP_IN and name.endswith(".conf") and "_PROXY=" in text.upper():
-            what = "it gives Docker another proxy, which ours would replace"
-            raise unreadable(path, what, "take it out, or use --mirror-only")
+            raise unreadable(path, f"{what}, which ours would replace", advice)
 
 
 def drop_in(proxy_url: str) -> str:
@@ -97,7 +99,7 @@ def with_mirror(text: str, proxy: str) -> str:
     config = parsed(text)
     url = f"http://{proxy}"
     _put_first(config, MIRRORS, url)
-    if not proxy.startswith(_LOOPBACK):
+    if not proxy.startswith(LOOPBACK):
         _put_first(config, _INSECURE, proxy)  # else Docker asks it for TLS
     return text if config == parsed(text) else _written(config, like=text)
 

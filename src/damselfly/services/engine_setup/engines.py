@@ -21,9 +21,9 @@ RESTARTS: Final[Mapping[Engine, Callable[[Collection[str]], str]]] = {
     Engine.CRIO: registries_conf.restart_after_crio,
 }
 
-# {kind: (text, URL of the daemon) → the text without our part; empty: nothing else is in it}
+# {kind: (text, URL of the daemon) → the text without our part; empty: nothing else is in it}.
+# A kind that is not here is a file of ours alone.
 REMOVERS: Final[Mapping[FileKind, Callable[[str, str], str]]] = {
-    FileKind.OWN: lambda _, __: "",  # a file of ours is our part, whatever was added to it
     FileKind.HOSTS_TOML: containerd.without_mirror,
     FileKind.CONTAINERD_CONFIG: containerd.without_config_path,
     FileKind.DAEMON_JSON: docker.without_mirror,

@@ -63,7 +63,7 @@ def text_of(data: bytes | None, path: str) -> str | None:
     try:
         return None if data is None else data.decode()
     except UnicodeDecodeError as exc:
-        reason = "it is no text in UTF-8; correct it, nothing was changed"
+        reason = "it is no text in UTF-8; correct it (nothing was changed)"
         raise EngineConfigError(path=path, reason=reason) from exc
 
 
@@ -101,7 +101,8 @@ class Installed:
     def without_us(self, path: str) -> bytes | None:
         """Return a file as it would be without us, or None: there would be none.
 
-        Byte for byte as it was, unless somebody edited it since: then without our part.
+        Byte for byte as it was, unless somebody edited it since: then without our part. A
+        file that is ours alone is our part, whatever was added to it.
 
         Raises:
             EngineConfigError: It was edited, and cannot be parsed any more.
@@ -110,11 +111,12 @@ class Installed:
         if file is None or now is None:
             return now
         before = self._host.read(BEFORE + path)
-        if digest_of(now) == file.digest:
+        if digest_of(now) == file.digest or now == before or file.kind not in REMOVERS:
             return before
-        if now == before:
-            return now
-        text = REMOVERS[file.kind](text_of(now, path) or "", file.proxy_url)
+        try:
+            text = REMOVERS[file.kind](text_of(now, path) or "", file.proxy_url)
+        except EngineConfigError as exc:
+            raise EngineConfigError(path=path, reason=exc.reason) from exc
         return text.encode() or None
 
     def is_edited(self, path: str) -> bool:

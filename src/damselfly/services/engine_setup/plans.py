@@ -25,6 +25,7 @@ WELL_KNOWN: Final = (
     "registry.k8s.io",
 )
 DOCKER_HUB: Final = "docker.io"
+LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
 _DOCKER_HUB_HOSTS: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 # A name, an IPv4 address or an IPv6 one in brackets; and perhaps a port.
 _ADDRESS: Final = re.compile(
@@ -58,6 +59,8 @@ class Registry:
     def parse(cls, text: str) -> Self:
         """Return the registry in `registry.example`, `host:5000` or `http://host:5000`.
 
+        On loopback it has no TLS unless `https://` says so; engines and daemon think so too.
+
         Raises:
             UsageError: It is none.
         """
@@ -67,7 +70,8 @@ class Registry:
             expected = "a host with or without a port, such as registry.example:5000"
             raise UsageError(f"--registry {text!r} is not {expected}")
         name = DOCKER_HUB if name in _DOCKER_HUB_HOSTS else name
-        return cls(name=name, is_plain_http=scheme == "http")
+        is_plain = scheme == "http" or (not scheme and name.startswith(LOOPBACK))
+        return cls(name=name, is_plain_http=is_plain)
 
     @property
     def url(self) -> str:

@@ -16,7 +16,7 @@ from damselfly.services.engine_setup.installed import (
     digest_of,
     text_of,
 )
-from damselfly.services.engine_setup.plans import Engine, PlannedFile, Wish
+from damselfly.services.engine_setup.plans import Engine, FileKind, PlannedFile, Wish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,10 @@ def _diff(change: Change) -> str:
     )
 
 
+def _note_of_edits(path: str) -> str:
+    return f"{path}: was edited since; the edited text is kept in {EDITED}{path}"
+
+
 def _setup(engine: Engine, changes: list[Change], notes: list[str]) -> Setup:
     real = tuple(change for change in changes if change.now != change.new)
     restart = RESTARTS[engine]([change.path for change in real])
@@ -86,19 +90,21 @@ class EngineSetup:
             installed = Installed(self._host)
             plan = PLANNERS[engine](installed, wish)
             files: dict[str, PlannedFile] = {}
-            changes = []
+            changes, kept = [], []
             for file in plan.files:
                 if file.text == (installed.read(file.path) or ""):
                     continue  # as wished already, without us
                 files[file.path] = file
                 changes.append(self._change(file.path, file.text.encode()))
+                if installed.is_edited(file.path) and file.kind is FileKind.OWN:
+                    kept.append(_note_of_edits(file.path))
             undone = [
                 path
                 for path, file in installed.files.items()
                 if engine in file.engines and path not in files
             ]
             undoing, notes = self._undo(installed, engine, undone)
-            setup = _setup(engine, [*changes, *undoing], [*plan.notes, *notes])
+            setup = _setup(engine, [*changes, *undoing], [*plan.notes, *kept, *notes])
             if not is_dry_run:
                 self._write(installed, engine, wish, files, setup)
                 self._carry_out_undoing(installed, engine, undone, setup)
@@ -138,8 +144,8 @@ class EngineSetup:
                 notes.append(f"{path}: is gone already")
             elif not installed.is_edited(path):
                 continue
-            elif change.new is None:
-                notes.append(f"{path}: was edited since; the edited text is kept in {EDITED}{path}")
+            elif installed.files[path].kind is FileKind.OWN:
+                notes.append(_note_of_edits(path))
             else:
                 notes.append(f"{path}: was edited since, so only our part is taken out")
         return changes, notes
@@ -168,6 +174,7 @@ class EngineSetup:
     def _keep(self, installed: Installed, engine: Engine, wish: Wish, file: PlannedFile) -> None:
         """Note what we are about to do to a file, and keep it as it was."""
         before, old = installed.without_us(file.path), installed.files.get(file.path)
+        self._keep_edits(installed, file.path)
         if before is None:
             self._host.remove(BEFORE + file.path)
         else:
@@ -202,12 +209,17 @@ class EngineSetup:
         installed.save()
 
     def _put_back(self, installed: Installed, file: InstalledFile, change: Change) -> None:
-        if change.new is not None:
+        self._keep_edits(installed, file.path)
+        if change.new is None:
+            self._host.remove(file.path)
+        else:
             self._host.write(file.path, change.new, mode=file.mode)
-            return
-        if installed.is_edited(file.path) and change.now is not None:
-            self._host.write(EDITED + file.path, change.now, mode=SECRET_MODE)
-        self._host.remove(file.path)
+
+    def _keep_edits(self, installed: Installed, path: str) -> None:
+        """Keep what somebody wrote into a file that is ours alone, before it goes."""
+        now = self._host.read(path)
+        if now and installed.is_edited(path) and installed.files[path].kind is FileKind.OWN:
+            self._host.write(EDITED + path, now, mode=SECRET_MODE)
 
     def _forget(self, path: str) -> None:
         """Remove the file as it was, and the folders that kept it."""
