@@ -26,6 +26,7 @@ from rich.table import Table
 
 BIN = Path(sys.executable).parent
 START_S = 60.0
+BAR_CELLS = 20  # the table fits into 80 columns
 
 
 @dataclass
@@ -113,8 +114,8 @@ def table(hosts: list[Host], size: int, seconds: float) -> Table:
         shown.add_column(title, justify="left" if title in ("host", "") else "right")
     for host in hosts:
         share = min(host.received / size, 1.0)
-        cells = round(30 * share)
-        bar = "[green]" + "━" * cells + "[/][grey30]" + "━" * (30 - cells) + "[/]"
+        cells = round(BAR_CELLS * share)
+        bar = "[green]" + "━" * cells + "[/][grey30]" + "━" * (BAR_CELLS - cells) + "[/]"
         counts = (host.got.get(name, 0.0) for name in ("peers", "supernode", "source"))
         shown.add_row(host.name, f"{share:.0%}", bar, *(f"{count / 1e6:.1f}" for count in counts))
     return shown
@@ -203,7 +204,8 @@ def summary(
     console.print(f"{from_peers:.0%} of the bytes came from peers")
     console.print(f"source: {asked}, {stats['sent_bytes'] / size:.2f} x the file")
     is_same = len(digests) == 1 and not failures
-    console.print("digests:", "all equal, sha256:" + digests.pop() if is_same else "NOT EQUAL")
+    told = f"all equal, sha256:{digests.pop()}" if is_same else "NOT EQUAL"
+    console.print(f"digests: {told}", soft_wrap=True)
     for failure in failures:
         console.print(failure)
     return is_same and stats["sent_bytes"] == size

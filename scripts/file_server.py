@@ -53,8 +53,8 @@ async def main() -> None:
     parser.add_argument("--size", type=int, default=256 << 20, help="bytes")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "file"
+    with tempfile.TemporaryFile() as unnamed:  # so that even SIGKILL leaves no file behind
+        path = Path(f"/proc/self/fd/{unnamed.fileno()}")
         write_random(path, arguments.size, arguments.seed)
         server = FileServer(path)
         app = web.Application()

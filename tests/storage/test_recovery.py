@@ -120,6 +120,20 @@ def test_all_that_is_known_of_an_edition_comes_back(root: Path) -> None:
         entry.close_files()
 
 
+@pytest.mark.parametrize("is_sealed_first", [True, False])
+def test_a_public_content_stays_public(root: Path, *, is_sealed_first: bool) -> None:
+    with a_killed_store(root) as store:
+        entry = store.open(an_edition())
+        assert not entry.is_public
+        if not is_sealed_first:
+            entry.mark_public()
+        seal(entry, CONTENT)
+        entry.mark_public()
+
+    with a_disk_store(root) as store:
+        assert found(store, an_edition()).is_public
+
+
 def test_a_journal_cut_at_any_byte_gives_whole_records_only(root: Path) -> None:
     journal = left_behind(root) / "journal"
     whole = journal.read_bytes()

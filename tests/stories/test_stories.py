@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from damselfly.core.access import Credential
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as dl
 from damselfly.core.downloading.download import Download
@@ -35,6 +36,16 @@ def blocks(text: str) -> BlockSet:
         first, _, last = part.partition("-")
         indices.update(range(int(first), int(last or first) + 1))
     return BlockSet.of(indices)
+
+
+def refusal(which: str, shown: str) -> sn.SeedFailed:
+    return sn.SeedFailed(
+        task_id=task(which),
+        error="SourceRefusedError",
+        message="no",
+        status=401,
+        refused=Credential(shown),
+    )
 
 
 def task(name: str) -> TaskId:
@@ -85,10 +96,23 @@ SCHEDULER: dict[str, Callable[..., sn.Event]] = {
         holdings=tuple(EditionId(each) for each in held),
     ),
     "lose": lambda name: sn.HostLost(host_id=HostId(name)),
-    "join": lambda name, which, held="0": sn.PeerJoined(
-        host_id=HostId(name), task_id=task(which), held_count=int(held)
+    "join": lambda name, which, held="0", shown="": sn.PeerJoined(
+        host_id=HostId(name),
+        task_id=task(which),
+        held_count=int(held),
+        credential=Credential(shown),
     ),
-    "open": lambda name, which: sn.EditionOpened(edition=edition(name, which)),
+    "open": lambda name, which, accepted="": sn.EditionOpened(
+        edition=edition(name, which),
+        accepted=None if accepted == "-" else Credential(accepted),
+    ),
+    "accept": lambda which, shown="": sn.AccessAnswered(
+        task_id=task(which), credential=Credential(shown)
+    ),
+    "refuse": lambda which, shown="": sn.AccessAnswered(
+        task_id=task(which), credential=Credential(shown), failure=refusal(which, shown)
+    ),
+    "seed-refused": lambda which, shown="": refusal(which, shown),
     "seeded": lambda which: sn.SeedEnded(task_id=task(which)),
     "seed-fails": lambda which: sn.SeedFailed(
         task_id=task(which), error="SourceRefusedError", message="no", status=404

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 
+from damselfly.services.authorising import Authorising
 from damselfly.services.links import Links
 from damselfly.services.seeding import Seeding
 from damselfly.services.uploads import Uploads
@@ -18,6 +19,7 @@ class DownloadParts:
     """The parts; see the classes for what each is.
 
     Attributes:
+        authorising: Asks sources about requesters.
         session: None on a host without SuperNode.
         slots: Downloads at a time, as many as uploads.
         throttle: Over all downloads.
@@ -27,6 +29,7 @@ class DownloadParts:
     links: Links
     connections: BlockConnections
     seeding: Seeding
+    authorising: Authorising
     session: SessionClient | None
     uploads: Uploads
     slots: int

@@ -47,7 +47,8 @@ class DownloadRun:
     """One download under way.
 
     Attributes:
-        spec: Its task.
+        spec: Its task, with what the first requester shows the source.
+        credential: That, by name.
         mind: Decides.
         outcome: The sealed entry, or why there is none.
         is_ending: Nobody wants it any more.
@@ -60,6 +61,7 @@ class DownloadRun:
     def __init__(self, parts: DownloadParts, spec: TaskSpec, request: DownloadRequest) -> None:
         self._parts = parts
         self.spec = spec
+        self.credential = parts.authorising.credential_of(spec)
         self._is_permitted = request.can_use_source
         self._throttle = Throttle(request.rate_bytes_per_s)
         self.mind = self._new_mind()
@@ -275,13 +277,16 @@ class DownloadRun:
                 return  # the SuperNode came back; nothing has changed
             self.tally.note("the source has changed; starting anew with its new content")
             self._drop_edition()
-        await self._start_edition(edition)
+        self._parts.authorising.accept(self.spec)  # or the SuperNode would not have told it
+        await self._start_edition(edition, is_public=told.is_public)
         self.news.tell()
         if told.content:
             await self._store_content(told.content)
 
-    async def _start_edition(self, edition: Edition) -> None:
+    async def _start_edition(self, edition: Edition, *, is_public: bool) -> None:
         entry = await asyncio.to_thread(self._parts.store.open, edition)
+        if is_public and not entry.is_public:
+            await asyncio.to_thread(entry.mark_public)
         opened = OpenEdition(self._parts, entry, throttle=self._throttle)
         self.opened, self.tally.state = opened, "fetching"
         if entry.edition.size_bytes is None and edition.size_bytes is not None:
@@ -398,11 +403,9 @@ class DownloadRun:
                     fetch.cancel()
             case todo.LinkParent():
                 assert self.entry is not None
-                self._parts.links.open(
-                    self.entry.edition.edition_id,
-                    instruction.host_id,
-                    self._peers.address_of(instruction.host_id),
-                )
+                address = self._peers.address_of(instruction.host_id)
+                edition_id = self.entry.edition.edition_id
+                self._parts.links.open(edition_id, instruction.host_id, address)
             case todo.AnnounceBlock():
                 self._announce(instruction.block_index)
             case todo.DeclineGrant():

@@ -78,7 +78,7 @@ class Downloads:
         self, stack: contextlib.AsyncExitStack, spec: TaskSpec, request: DownloadRequest
     ) -> Content:
         run: DownloadRun | None = None
-        entry = self._known_by_digest(spec)
+        entry = await self._permitted(spec)
         if entry is None:
             run = await stack.enter_async_context(self._joined(spec, request))
             while run.entry is None and not run.outcome.done():
@@ -125,7 +125,7 @@ class Downloads:
         on_progress: Callable[[DownloadProgress], None],
         started_s: float,
     ) -> DownloadFinished:
-        if (entry := self._known_by_digest(spec)) is not None:
+        if (entry := await self._permitted(spec)) is not None:
             entry.pin()
             size = entry.edition.size_bytes or 0
             return self._hand_out(entry, started_s, ProviderBytes(cache=size))
@@ -138,8 +138,7 @@ class Downloads:
     @contextlib.asynccontextmanager
     async def _joined(self, spec: TaskSpec, request: DownloadRequest) -> AsyncIterator[DownloadRun]:
         """Give the run of a task; the last one who leaves it ends it."""
-        while (run := self._runs.get(spec.task_id)) is not None and run.is_ending:
-            await self._end(run)
+        run = await self._run_of(spec)
         if run is None or run.outcome.done():
             run = DownloadRun(self._parts, spec, request)
             self._runs[spec.task_id] = run
@@ -150,6 +149,35 @@ class Downloads:
             yield run
         finally:
             await self._leave(run, request)
+
+    async def _run_of(self, spec: TaskSpec) -> DownloadRun | None:
+        """Return the run of a task, if there is one that this requester may take part in.
+
+        Raises:
+            SourceError: It may not.
+        """
+        credential = self._parts.authorising.credential_of(spec)
+        while (run := self._runs.get(spec.task_id)) is not None:
+            if run.is_ending:
+                await self._end(run)
+                continue
+            if not run.outcome.done() and credential != run.credential:
+                is_public = run.entry is not None and run.entry.is_public
+                await self._parts.authorising.check(spec, is_public=is_public)
+            if self._runs.get(spec.task_id) is run and not run.is_ending:
+                break
+        return run
+
+    async def _permitted(self, spec: TaskSpec) -> StoredEdition | None:
+        """Return the whole content that is here, if the source lets this requester have it.
+
+        Raises:
+            SourceError: It does not.
+        """
+        entry = self._known_by_digest(spec)
+        if entry is not None:
+            await self._parts.authorising.check(spec, is_public=entry.is_public)
+        return entry
 
     def _wait_with(self, run: DownloadRun, request: DownloadRequest) -> None:
         waiting = self._waiting[run]

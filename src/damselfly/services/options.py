@@ -40,6 +40,8 @@ class SourceOptions:
     Attributes:
         freshness_window_s: A source that confirmed an edition is not asked again sooner.
         negative_window_s: A 404 is remembered that long.
+        access_window_s: Credentials that a source accepted for a task are not asked about
+            again sooner.
         serve_stale: Whether a cached content is handed out although its source did not confirm
             it: `never`, `unreachable` (if the source gives no answer at all), or `always` (also
             if it answers with an error). It is told as stale then.
@@ -54,6 +56,7 @@ class SourceOptions:
 
     freshness_window_s: float = 10.0
     negative_window_s: float = 2.0
+    access_window_s: float = 60.0
     serve_stale: StalePolicy = StalePolicy.NEVER
     connections_max: int = 16
     rate_bytes_per_s: float = 0.0

@@ -61,8 +61,10 @@ class OwnReading:
                 raise
         return await self.obtain()
 
-    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
+    def on_edition(self, entry: StoredEdition, *, is_stale: bool, is_accepted: bool) -> None:
         """The edition is known."""
+        if is_accepted:
+            self._parts.authorising.accept(self._spec)
         opened = OpenEdition(self._parts, entry, throttle=self._throttle)
         self._wanting.opened, tally = opened, self._wanting.tally
         tally.state, tally.is_stale = "fetching", is_stale

@@ -14,6 +14,7 @@ from damselfly.clock import wall_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.peer import HostId
 from damselfly.core.task import EditionId
+from damselfly.services.authorising import Authorising
 from damselfly.services.download_parts import DownloadParts
 from damselfly.services.downloads import Downloads
 from damselfly.services.edition_views import edition_seen
@@ -104,12 +105,14 @@ class PeerHost:
             on_lost=self._on_session_lost,
             rng=rng,
         )
+        seeding = self._new_seeding(rng)
         self.downloads = Downloads(
             DownloadParts(
                 store=store,
                 links=self.links,
                 connections=connections,
-                seeding=self._new_seeding(rng),
+                seeding=seeding,
+                authorising=Authorising(seeding, store, window_s=options.source.access_window_s),
                 session=self.session or None,
                 uploads=self.uploads,
                 slots=options.uploads.slots * DOWNLOADS_PER_SLOT,

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from damselfly.clock import now_s
+from damselfly.core.access import shown_by
 from damselfly.core.blocks import Span, block_bytes_for, gap_spans
 from damselfly.core.caching.freshness import (
     Cached,
@@ -52,6 +53,7 @@ RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 10.0
 NOT_FOUND: Final = 404
 PARTIAL: Final = 206
+ACCEPTING: Final = (200, 206, 416)  # the last: of a content without bytes there is no part
 SERVER_ERRORS: Final = range(500, 600)
 REFUSALS_MAX: Final = 1024  # remembered 404s
 
@@ -61,8 +63,11 @@ log = get_log()
 class SeedListener(Protocol):
     """Whoever wants an edition."""
 
-    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
-        """The edition is known; `entry` is pinned, and the listener's to unpin."""
+    def on_edition(self, entry: StoredEdition, *, is_stale: bool, is_accepted: bool) -> None:
+        """The edition is known; `entry` is pinned, and the listener's to unpin.
+
+        Accepted is what was shown to the source, if that was asked at all.
+        """
 
     def on_block(self, block_index: int, digest: bytes) -> None:
         """A block came from the source and is stored."""
@@ -117,16 +122,16 @@ class Seeding:
             DigestMismatchError: It is not what its digest promises; nothing is kept.
             StorageFullError: There is no room.
         """
-        entry, verdict = await self._choose(spec, has_swarm)
+        entry, verdict, is_accepted = await self._choose(spec, has_swarm)
         if entry is None or verdict is Verdict.FETCH:
             return await self._fetch(spec, listener)
         entry.pin()
         if verdict is Verdict.HIT and not entry.is_sealed:
             verdict = Verdict.RESUME
         if verdict is not Verdict.RESUME:
-            listener.on_edition(entry, is_stale=verdict is Verdict.STALE)
+            listener.on_edition(entry, is_stale=verdict is Verdict.STALE, is_accepted=is_accepted)
             return entry
-        listener.on_edition(entry, is_stale=False)
+        listener.on_edition(entry, is_stale=False, is_accepted=is_accepted)
         with self._hashing(spec, entry) as hasher:
             await self._fill(spec, entry, listener, hasher, None)
             return await self._seal(spec, entry, hasher)
@@ -135,11 +140,12 @@ class Seeding:
 
     async def _choose(
         self, spec: TaskSpec, has_swarm: Callable[[EditionId], bool]
-    ) -> tuple[StoredEdition | None, Verdict]:
+    ) -> tuple[StoredEdition | None, Verdict, bool]:
+        """Return the best entry, what to do with it, and whether the source accepted us."""
         entries = self._store.editions_of(spec.task_id)
         entry = max(entries, key=lambda e: (e.is_sealed, e.validated_wall_s), default=None)
         if entry is None:
-            return None, Verdict.FETCH
+            return None, Verdict.FETCH, False
         cached = Cached(
             is_whole=entry.is_sealed,
             is_named_by_digest=spec.digest is not None,
@@ -150,7 +156,7 @@ class Seeding:
         window_s = self._options.freshness_window_s
         verdict = judge_before(cached, now_wall_s=self._now_wall_s(), window_s=window_s)
         if verdict is not Verdict.VALIDATE:
-            return entry, verdict
+            return entry, verdict, False
         error: SourceError | None = None
         word = SourceWord(status=None)
         http_headers: Headers = ()
@@ -174,8 +180,27 @@ class Seeding:
                 url=spec.display_url, status=word.status or 0, http_headers=http_headers
             )
         if verdict in (Verdict.HIT, Verdict.RESUME):
-            await asyncio.to_thread(entry.mark_validated, self._now_wall_s())
-        return entry, verdict
+            await asyncio.to_thread(self._confirm, spec, entry)
+        return entry, verdict, verdict in (Verdict.HIT, Verdict.RESUME)
+
+    def _confirm(self, spec: TaskSpec, entry: StoredEdition) -> None:
+        """Record that the source gives an edition to whoever shows what a request shows."""
+        if not shown_by(spec):
+            entry.mark_public()
+        entry.mark_validated(self._now_wall_s())
+
+    async def authorise(self, spec: TaskSpec) -> None:
+        """Ask the source whether it would answer a request, without reading its content.
+
+        Raises:
+            SourceError: It would not, or does not say.
+        """
+        self._metrics.source_requests.labels("authorise").inc()
+        answer = await self._source.authorise(spec)
+        if answer.status not in ACCEPTING:
+            raise SourceRefusedError(
+                url=spec.display_url, status=answer.status, http_headers=answer.http_headers
+            )
 
     async def _fetch(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
         key = (spec.task_id, spec.url, spec.headers)
@@ -192,8 +217,8 @@ class Seeding:
         async with reading:
             edition = self._edition(spec, reading)
             entry = await asyncio.to_thread(self._store.open, edition)
-            await asyncio.to_thread(entry.mark_validated, self._now_wall_s())
-            listener.on_edition(entry, is_stale=False)
+            await asyncio.to_thread(self._confirm, spec, entry)
+            listener.on_edition(entry, is_stale=False, is_accepted=True)
             if entry.is_sealed:
                 return entry
             with self._hashing(spec, entry) as hasher:

@@ -8,10 +8,12 @@ from typing import Final, assert_never
 import aiohttp
 
 from damselfly.clock import now_s
+from damselfly.core.access import ANYBODY, Credential
 from damselfly.core.blocks import BlockSet
 from damselfly.core.digest import Digest
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.events import (
+    AccessAnswered,
     EditionOpened,
     Event,
     HostConnected,
@@ -26,6 +28,7 @@ from damselfly.core.scheduling.events import (
 )
 from damselfly.core.scheduling.instructions import (
     AnswerSource,
+    AskAccess,
     BanHost,
     EnsureSeeded,
     Instruction,
@@ -42,6 +45,7 @@ from damselfly.errors import (
     SourceError,
     UsageError,
 )
+from damselfly.services.authorising import Authorising
 from damselfly.services.block_feed import BlockFeed
 from damselfly.services.host_sessions import Session
 from damselfly.services.links import Links
@@ -57,6 +61,7 @@ from damselfly.transport.throttle import Throttle
 from damselfly.wire import session_messages as wire
 
 TICK_S: Final = 1.0
+REFUSED: Final = (401, 403, 404)  # some sources show who may not read it that nothing is there
 
 log = get_log()
 
@@ -79,13 +84,15 @@ class _SeedListener:
     """
 
     supernode: "SuperNode"
+    credential: Credential
     entry: StoredEdition | None = None
     is_stale: bool = False
+    is_accepted: bool = False
     is_told: bool = False
     early: list[tuple[int, bytes]] = field(default_factory=list)
 
-    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
-        self.entry, self.is_stale = entry, is_stale
+    def on_edition(self, entry: StoredEdition, *, is_stale: bool, is_accepted: bool) -> None:
+        self.entry, self.is_stale, self.is_accepted = entry, is_stale, is_accepted
         size = entry.edition.size_bytes
         if entry.is_sealed or (size is not None and size > wire.INLINE_BYTES_MAX):
             self.tell()
@@ -100,7 +107,12 @@ class _SeedListener:
     def tell(self) -> None:
         if self.entry is not None and not self.is_told:
             self.is_told = True
-            self.supernode.on_edition(self.entry, is_stale=self.is_stale)
+            accepted = self.credential if self.is_accepted else None
+            self.supernode.on_edition(
+                self.entry,
+                is_stale=self.is_stale,
+                accepted=ANYBODY if self.entry.is_public else accepted,
+            )
 
 
 class SuperNode:
@@ -120,16 +132,19 @@ class SuperNode:
         self._options = options
         self._store = store
         self._seeding = seeding
+        self._authorising = Authorising(seeding, store, window_s=options.source.access_window_s)
         self._metrics = metrics
         self._tasks = tasks
         self._scheduler = Scheduler(
             neighbours=options.neighbours,
             children_max=options.children_max,
             fallbacks_max=options.source.fallbacks_max,
+            access_window_s=options.source.access_window_s,
             rng=rng,
         )
         self._sessions: dict[HostId, Session] = {}
-        # {(task, host): what it asked for}, until seeding has begun; holds its headers.
+        # {(task, host): what it asked for}, while it is wanted; holds its headers, with which
+        # the source is asked.
         self._specs: dict[tuple[TaskId, HostId], TaskSpec] = {}
         self._feeds: dict[EditionId, _Feeding] = {}
         self.uploads = Uploads(
@@ -187,6 +202,8 @@ class SuperNode:
             case wire.Join():
                 self._on_join(host_id, message)
             case wire.Progress():
+                if message.is_whole:
+                    self._specs.pop((TaskId(message.task_id), host_id), None)
                 self._handle(
                     PeerProgressed(
                         host_id=host_id,
@@ -211,6 +228,7 @@ class SuperNode:
             case wire.SourceAsked():
                 self._handle(SourceAsked(host_id=host_id, task_id=TaskId(message.task_id)))
             case wire.Leave():
+                self._specs.pop((TaskId(message.task_id), host_id), None)
                 self._handle(PeerLeft(host_id=host_id, task_id=TaskId(message.task_id)))
                 for feeding in self._feeds.values():
                     if feeding.entry.edition.task_id == message.task_id:
@@ -243,6 +261,7 @@ class SuperNode:
                 task_id=task_id,
                 edition_id=EditionId(message.edition_id),
                 held_count=message.held_count,
+                credential=self._authorising.credential_of(spec),
             )
         )
         self._metrics.tasks.set(len(self._feeds))
@@ -260,6 +279,9 @@ class SuperNode:
             case EnsureSeeded():
                 spec = self._specs[instruction.task_id, instruction.host_id]
                 self._tasks.create_task(self._seed(spec), name=f"seed {spec.task_id[:12]}")
+            case AskAccess():
+                spec = self._specs[instruction.task_id, instruction.host_id]
+                self._tasks.create_task(self._ask_access(spec), name=f"ask {spec.task_id[:12]}")
             case TellEdition():
                 self._tell_edition(instruction)
             case OfferParents():
@@ -303,7 +325,6 @@ class SuperNode:
         if feeding is None:
             return
         entry, edition = feeding.entry, feeding.entry.edition
-        self._specs.pop((edition.task_id, told.host_id), None)
         content = b""
         size = edition.size_bytes
         if entry.is_sealed and size is not None and 0 < size <= wire.INLINE_BYTES_MAX:
@@ -322,6 +343,7 @@ class SuperNode:
                 digest=str(edition.digest or ""),
                 content=content,
                 is_stale=told.is_stale,
+                is_public=entry.is_public,
             ),
         )
         feeding.feed.subscribe(told.host_id)
@@ -341,31 +363,47 @@ class SuperNode:
     # --- seeding
 
     async def _seed(self, spec: TaskSpec) -> None:
-        listener = _SeedListener(self)
+        listener = _SeedListener(self, self._authorising.credential_of(spec))
         try:
             entry = await self._obtain(spec, listener)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
-            self._handle(
-                SeedFailed(
-                    task_id=spec.task_id,
-                    error=type(exc).__name__,
-                    message=str(exc),
-                    status=getattr(exc, "status", 0),
-                    http_headers=exc.http_headers,
-                    can_use_source=not isinstance(
-                        exc, SourceError | DigestMismatchError | UsageError
-                    ),
-                )
-            )
-            if listener.is_told and listener.entry is not None:
-                self._end_feed(listener.entry.edition.edition_id)
-            elif listener.entry is not None:
+            self._handle(self._failed(spec, exc))
+            if listener.entry is not None and not listener.is_told:
                 listener.entry.unpin()
+            for edition_id, feeding in list(self._feeds.items()):
+                is_wanted = edition_id in self._scheduler.swarms
+                if feeding.entry.edition.task_id == spec.task_id and not is_wanted:
+                    self._end_feed(edition_id)
             return
         listener.tell()
         self._feeds[entry.edition.edition_id].feed.seal()
         self._handle(SeedEnded(task_id=spec.task_id))
+
+    def _failed(self, spec: TaskSpec, exc: DamselflyError) -> SeedFailed:
+        status = getattr(exc, "status", 0)
+        return SeedFailed(
+            task_id=spec.task_id,
+            error=type(exc).__name__,
+            message=str(exc),
+            status=status,
+            http_headers=exc.http_headers,
+            can_use_source=not isinstance(exc, SourceError | DigestMismatchError | UsageError),
+            refused=self._authorising.credential_of(spec) if status in REFUSED else None,
+        )
+
+    async def _ask_access(self, spec: TaskSpec) -> None:
+        """Ask the source whether it accepts a request, and tell the scheduler."""
+        failure: SeedFailed | None = None
+        try:
+            await self._authorising.ask(spec)
+        except DamselflyError as exc:
+            failure = self._failed(spec, exc)
+        except Exception as exc:  # a supervisor: who asked is told
+            log.exception("authorising_broke", task=spec.task_id)
+            failure = self._failed(spec, DamselflyError(f"a bug of ours: {exc!r}"))
+        credential = self._authorising.credential_of(spec)
+        self._handle(AccessAnswered(task_id=spec.task_id, credential=credential, failure=failure))
 
     async def _obtain(self, spec: TaskSpec, listener: _SeedListener) -> StoredEdition:
         """Seed; a bug of ours ends this task alone."""
@@ -379,7 +417,9 @@ class SuperNode:
             log.exception("seeding_broke", task=spec.task_id)
             raise DamselflyError(f"a bug of ours ended the seeding: {exc!r}") from exc
 
-    def on_edition(self, entry: StoredEdition, *, is_stale: bool) -> None:
+    def on_edition(
+        self, entry: StoredEdition, *, is_stale: bool, accepted: Credential | None
+    ) -> None:
         """Seeding knows the edition; `entry` is pinned until its feed ends."""
         edition_id = entry.edition.edition_id
         if edition_id in self._feeds:
@@ -388,7 +428,7 @@ class SuperNode:
             grants = SeedGrants(entry, slots=self._options.uploads.slots)
             self._feeds[edition_id] = _Feeding(entry, BlockFeed(entry, post=self._post), grants)
             self.links.listen(edition_id, grants)
-        self._handle(EditionOpened(edition=entry.edition, is_stale=is_stale))
+        self._handle(EditionOpened(edition=entry.edition, is_stale=is_stale, accepted=accepted))
 
     def on_seed_block(self, entry: StoredEdition, block_index: int, digest: bytes) -> None:
         """A block came from the source."""

@@ -23,6 +23,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
 
     Attributes:
         boot_id: The run of the machine in which it was last written.
+        is_public: The source gave it to somebody who showed no credentials.
         content_mtime_ns: Time stamp of a sealed content.
         content_bytes: Its length.
     """
@@ -37,6 +38,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
     display_url: str = ""
     boot_id: str = ""
     is_sealed: bool = False
+    is_public: bool = False
     validated_wall_s: float = 0.0
     used_wall_s: float = 0.0
     content_mtime_ns: int = 0

@@ -101,6 +101,7 @@ class DiskEntry(Entry):
             StorageDamagedError: A sealed entry that is not what it was.
         """
         self.validated_wall_s, self.used_wall_s = known.validated_wall_s, known.used_wall_s
+        self.is_public = known.is_public
         journal = self._folder / "journal"
         data = journal.read_bytes() if journal.exists() else b""
         records = list(read_records(data))
@@ -150,6 +151,7 @@ class DiskEntry(Entry):
             self.edition,
             boot_id=self._store.boot_id,
             is_sealed=self.is_sealed,
+            is_public=self.is_public,
             validated_wall_s=self.validated_wall_s,
             used_wall_s=self.used_wall_s,
             content_mtime_ns=mtime_ns,
@@ -209,6 +211,13 @@ class DiskEntry(Entry):
         """Record that the source confirmed this edition."""
         self.validated_wall_s = wall_s
         self._write_edition_file()
+
+    def mark_public(self) -> None:
+        """Record that the source gave it to somebody who showed no credentials."""
+        if not self.is_public:
+            self.is_public = True
+            if self.is_sealed:
+                self._write_edition_file()
 
     def seal(self, digest: Digest | None) -> None:
         """Record that all is held and checked, and wait until the disk has it."""

@@ -16,6 +16,7 @@ class Entry:
         validated_wall_s: When the source last confirmed it; 0 is never.
         used_wall_s: When somebody last used it.
         is_dropped: It is no longer in the store.
+        is_public: Its source gave it to somebody who showed no credentials.
     """
 
     def __init__(self, edition: Edition, *, used_wall_s: float) -> None:
@@ -24,6 +25,7 @@ class Entry:
         self.validated_wall_s = 0.0
         self.used_wall_s = used_wall_s
         self.is_dropped = False
+        self.is_public = False
         self._lock = threading.Lock()  # guards all that follows
         self._pins = 0
         self._held = BlockSet()

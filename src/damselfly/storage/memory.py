@@ -57,6 +57,10 @@ class MemoryEntry(Entry):
             raise StorageDamagedError(path="memory", what="it was dropped meanwhile")
         self.validated_wall_s = wall_s
 
+    def mark_public(self) -> None:
+        """Record that the source gave it to somebody who showed no credentials."""
+        self.is_public = True
+
     def seal(self, digest: Digest | None) -> None:
         """Record that all is held and checked."""
         assert len(self._held) == self.edition.layout.block_count

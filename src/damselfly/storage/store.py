@@ -48,10 +48,12 @@ class StoredEdition(Protocol):
         is_sealed: All blocks are held and the whole has been checked.
         validated_wall_s: When the source last confirmed this edition; 0 is never.
         used_wall_s: When somebody last used it.
+        is_public: Its source gave it to somebody who showed no credentials.
     """
 
     edition: Edition
     is_sealed: bool
+    is_public: bool
     validated_wall_s: float
     used_wall_s: float
 
@@ -78,6 +80,12 @@ class StoredEdition(Protocol):
 
     def mark_validated(self, wall_s: float) -> None:
         """Record that the source confirmed this edition."""
+
+    def mark_public(self) -> None:
+        """Record that the source gave it to somebody who showed no credentials.
+
+        Of an edition that is not sealed, the record is kept once something else of it is.
+        """
 
     def seal(self, digest: Digest | None) -> None:
         """Record that all is held and checked; `digest` is that of the whole, if known."""

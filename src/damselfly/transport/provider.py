@@ -75,6 +75,16 @@ class Source(Protocol):
             SourceBrokenError: A range was answered with another range.
         """
 
+    async def authorise(self, spec: TaskSpec) -> SourceAnswer:
+        """Ask whether the source gives its content to this request; never raises for a status.
+
+        A HEAD; where it is refused, a GET of one byte that is closed after its head.
+
+        Raises:
+            SourceUnreachableError: No answer.
+            SourceBrokenError: An answer that is no HTTP, or too many redirects.
+        """
+
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:
         """Ask whether the source still has this version; never raises for a status.
 

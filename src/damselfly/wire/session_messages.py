@@ -137,6 +137,7 @@ class EditionTold(Message, frozen=True, tag="edition"):
         digest: Digest of the whole, if known.
         content: The whole content if it is short, else empty. Comes sealed.
         is_stale: The source could not be asked.
+        is_public: The source gave it to somebody who showed no credentials.
     """
 
     task_id: str
@@ -148,6 +149,7 @@ class EditionTold(Message, frozen=True, tag="edition"):
     digest: str = ""
     content: bytes = b""
     is_stale: bool = False
+    is_public: bool = False
 
 
 class BlocksListed(Message, frozen=True, tag="blocks"):

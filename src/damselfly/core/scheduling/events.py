@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from damselfly.core.access import ANYBODY, Credential
 from damselfly.core.peer import Host, HostId
 from damselfly.core.task import Edition, EditionId, TaskId
 
@@ -33,12 +34,14 @@ class PeerJoined:
     Attributes:
         edition_id: The edition of which it holds blocks already.
         held_count: How many.
+        credential: What it shows the source.
     """
 
     host_id: HostId
     task_id: TaskId
     edition_id: EditionId | None = None
     held_count: int = 0
+    credential: Credential = ANYBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +51,12 @@ class EditionOpened:
     Attributes:
         edition: The edition.
         is_stale: The source could not be asked.
+        accepted: What the source gave it for; None: it was not asked.
     """
 
     edition: Edition
     is_stale: bool = False
+    accepted: Credential | None = ANYBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,7 @@ class SeedFailed:
         status: What the source answered, or 0.
         http_headers: What goes with the status: a challenge, when to come again.
         can_use_source: The fault is the SuperNode's own.
+        refused: What was shown to a source that refused it; None: it is not about that.
     """
 
     task_id: TaskId
@@ -79,6 +85,20 @@ class SeedFailed:
     status: int = 0
     http_headers: tuple[tuple[str, str], ...] = ()
     can_use_source: bool = False
+    refused: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessAnswered:
+    """The source said whether it gives a task to those who show a credential.
+
+    Attributes:
+        failure: Why not; None: it does.
+    """
+
+    task_id: TaskId
+    credential: Credential
+    failure: SeedFailed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +152,7 @@ Event = (
     | EditionOpened
     | SeedEnded
     | SeedFailed
+    | AccessAnswered
     | PeerProgressed
     | PeerComplained
     | PeerLeft

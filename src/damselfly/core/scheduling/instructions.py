@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from damselfly.core.access import Credential
 from damselfly.core.peer import Host, HostId
 from damselfly.core.task import Edition, EditionId, TaskId
 
@@ -12,6 +13,15 @@ class EnsureSeeded:
 
     task_id: TaskId
     host_id: HostId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskAccess:
+    """Ask the source whether it gives a task to what a host shows; once for each credential."""
+
+    task_id: TaskId
+    host_id: HostId
+    credential: Credential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,4 +79,6 @@ class BanHost:
     told: tuple[HostId, ...]
 
 
-Instruction = EnsureSeeded | TellEdition | OfferParents | TellFailed | AnswerSource | BanHost
+Instruction = (
+    EnsureSeeded | AskAccess | TellEdition | OfferParents | TellFailed | AnswerSource | BanHost
+)

@@ -7,12 +7,15 @@ Which block comes from whom is for the peers; which child gets which seed block 
 """
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from damselfly.core.access import WINDOW_S, Access, Credential
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.admission import RETRY_AFTER_S, Blame, SourceBudget
 from damselfly.core.scheduling.events import (
+    AccessAnswered,
     EditionOpened,
     Event,
     HostConnected,
@@ -27,6 +30,7 @@ from damselfly.core.scheduling.events import (
 )
 from damselfly.core.scheduling.instructions import (
     AnswerSource,
+    AskAccess,
     BanHost,
     EnsureSeeded,
     Instruction,
@@ -38,6 +42,9 @@ from damselfly.core.scheduling.ranking import matches_for_hungry, rank_parents
 from damselfly.core.swarm import Peer, Swarm
 from damselfly.core.task import EditionId, TaskId
 
+# So many credentials may be refused before all who wait are told so: each costs a request,
+# and a content that is not there is refused to all.
+REFUSALS_MAX = 16
 HOLDINGS_MAX = 10_000  # per host, as many as a hello tells
 
 
@@ -47,6 +54,9 @@ class _Task:
 
     Attributes:
         waiting: {host: its join} of those that no edition was told yet.
+        asking: {credential: {host: its join}} of those about whom the source is being asked.
+        shown: {host: what it showed}, of all of these.
+        refused: What the source refused since it last gave the whole.
         joined: Hosts in a swarm of this task, and the edition they were told.
         current: The edition that is being seeded; None when a join must ask the cache.
         is_asked: Seeding was asked for and has not answered yet.
@@ -55,8 +65,18 @@ class _Task:
     budget: SourceBudget
     waiting: dict[HostId, PeerJoined] = field(default_factory=dict)
     joined: dict[HostId, EditionId] = field(default_factory=dict)
+    asking: dict[Credential, dict[HostId, PeerJoined]] = field(default_factory=dict)
+    shown: dict[HostId, Credential] = field(default_factory=dict)
+    refused: set[Credential] = field(default_factory=set)
     current: EditionOpened | None = None
     is_asked: bool = False
+
+    def forget(self, host_id: HostId) -> None:
+        """A host wants it no more."""
+        self.waiting.pop(host_id, None)
+        self.shown.pop(host_id, None)
+        for joins in self.asking.values():
+            joins.pop(host_id, None)
 
 
 class Scheduler:
@@ -73,8 +93,10 @@ class Scheduler:
         neighbours: int = 8,
         children_max: int = 64,
         fallbacks_max: int = 2,
+        access_window_s: float = WINDOW_S,
         rng: random.Random,
     ) -> None:
+        self._access = Access(window_s=access_window_s)
         self._neighbours = neighbours
         self._children_max = children_max
         self._fallbacks_max = fallbacks_max
@@ -99,11 +121,11 @@ class Scheduler:
             case EditionOpened():
                 return self._on_edition_opened(event, now_s)
             case SeedEnded():
-                self._task(event.task_id).current = None
-                self._forget_if_empty(event.task_id)
-                return []
+                return self._on_seed_ended(event)
             case SeedFailed():
                 return self._on_seed_failed(event)
+            case AccessAnswered():
+                return self._on_access_answered(event, now_s)
             case PeerProgressed():
                 return self._on_peer_progressed(event, now_s)
             case PeerComplained():
@@ -149,7 +171,7 @@ class Scheduler:
         self.hosts.pop(event.host_id, None)
         self._holdings.pop(event.host_id, None)
         for task_id, task in list(self._tasks.items()):
-            task.waiting.pop(event.host_id, None)
+            task.forget(event.host_id)
             task.joined.pop(event.host_id, None)
             task.budget.give_back(event.host_id)
             self._forget_if_empty(task_id)
@@ -166,17 +188,20 @@ class Scheduler:
 
     def _forget_if_empty(self, task_id: TaskId) -> None:
         task = self._tasks.get(task_id)
-        if task and not (
-            task.waiting or task.joined or task.is_asked or task.current or task.budget.granted
-        ):
+        if task is None:
+            return
+        is_wanted = task.waiting or task.joined or any(task.asking.values())
+        if not (is_wanted or task.is_asked or task.current or task.budget.granted):
             del self._tasks[task_id]
 
     def _on_peer_joined(self, event: PeerJoined, now_s: float) -> list[Instruction]:
         if event.host_id not in self.hosts:
             return []  # its session ended while the message was on the way
         task = self._task(event.task_id)
+        task.forget(event.host_id)  # what it asked for before, perhaps with something else
+        task.shown[event.host_id] = event.credential
         if task.current is not None:
-            return self._admit(task, event, now_s)
+            return self._let_in(task, event, now_s)
         task.waiting[event.host_id] = event
         if task.is_asked:
             return []
@@ -186,25 +211,80 @@ class Scheduler:
     def _on_edition_opened(self, event: EditionOpened, now_s: float) -> list[Instruction]:
         task = self._task(event.edition.task_id)
         task.is_asked, task.current = False, event
+        if event.accepted is not None:
+            self._access.accept(event.edition.task_id, event.accepted, now_s=now_s)
         swarm = self.swarms.get(event.edition.edition_id)
         if swarm is not None:
             swarm.edition = event.edition
         waiting, task.waiting = task.waiting, {}
         instructions: list[Instruction] = []
         for joined in waiting.values():
-            instructions += self._admit(task, joined, now_s)
+            instructions += self._let_in(task, joined, now_s)
         return instructions
+
+    def _let_in(self, task: _Task, joined: PeerJoined, now_s: float) -> list[Instruction]:
+        """Admit a host that may have the task; of another one the source is asked."""
+        if self._access.may_have(joined.task_id, joined.credential, now_s=now_s):
+            return self._admit(task, joined, now_s)
+        asking = task.asking.setdefault(joined.credential, {})
+        is_first = not asking
+        asking[joined.host_id] = joined
+        if not is_first:
+            return []
+        return [
+            AskAccess(task_id=joined.task_id, host_id=joined.host_id, credential=joined.credential)
+        ]
+
+    def _on_access_answered(self, event: AccessAnswered, now_s: float) -> list[Instruction]:
+        task = self._task(event.task_id)
+        joins = task.asking.pop(event.credential, {})
+        if event.failure is not None:
+            return self._fail(task, event.failure, joins)
+        self._access.accept(event.task_id, event.credential, now_s=now_s)
+        instructions: list[Instruction] = []
+        for joined in joins.values():
+            instructions += self._on_peer_joined(joined, now_s)
+        self._forget_if_empty(event.task_id)
+        return instructions
+
+    def _on_seed_ended(self, event: SeedEnded) -> list[Instruction]:
+        task = self._task(event.task_id)
+        task.current = None
+        task.refused.clear()
+        self._forget_if_empty(event.task_id)
+        return []
 
     def _on_seed_failed(self, event: SeedFailed) -> list[Instruction]:
         task = self._task(event.task_id)
         # Whoever downloads an edition that was sealed before goes on with it.
         broken = task.current.edition.edition_id if task.current else None
         of_broken = [host_id for host_id, joined in task.joined.items() if joined == broken]
+        if (another := self._another(task, event, of_broken)) is not None:
+            refused = [host for host in task.waiting if task.shown.get(host) == event.refused]
+            task.is_asked = True
+            seeded = EnsureSeeded(task_id=event.task_id, host_id=another)
+            return [*self._fail(task, event, refused), seeded]
         task.is_asked, task.current = False, None
         told = [*task.waiting, *of_broken]
         for host_id in of_broken:
             self._leave_swarm(task, host_id)
-        task.waiting.clear()
+        return self._fail(task, event, told)
+
+    def _another(self, task: _Task, event: SeedFailed, joined: list[HostId]) -> HostId | None:
+        """Return a host that shows something else than what the source refused."""
+        if event.refused is None:
+            return None
+        task.refused.add(event.refused)
+        if len(task.refused) > REFUSALS_MAX:
+            return None
+        hosts = (*task.waiting, *joined)
+        return next((host for host in hosts if task.shown.get(host) not in task.refused), None)
+
+    def _fail(self, task: _Task, event: SeedFailed, hosts: Iterable[HostId]) -> list[Instruction]:
+        """Tell hosts that they do not get the task, and forget that they want it."""
+        told = list(hosts)
+        for host_id in told:
+            task.forget(host_id)
         self._forget_if_empty(event.task_id)
         return [
             TellFailed(
@@ -222,7 +302,7 @@ class Scheduler:
     def _on_peer_left(self, event: PeerLeft) -> list[Instruction]:
         task = self._tasks.get(event.task_id)
         if task is not None:
-            task.waiting.pop(event.host_id, None)
+            task.forget(event.host_id)
             task.budget.give_back(event.host_id)
             self._leave_swarm(task, event.host_id)
             self._forget_if_empty(event.task_id)
@@ -274,6 +354,7 @@ class Scheduler:
         if (task := self._tasks.get(edition.task_id)) is not None:
             task.budget.give_back(host_id)
             task.joined.pop(host_id, None)
+            task.forget(host_id)
             self._forget_if_empty(edition.task_id)
         self._forget_if_whole(swarm)
 

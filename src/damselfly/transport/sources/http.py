@@ -209,10 +209,20 @@ class HttpSource:
             headers["If-None-Match"] = validators.etag
         if validators.last_modified:
             headers["If-Modified-Since"] = validators.last_modified
-        response = await self.ask("HEAD", spec, headers)
+        return await self._head_of(spec, headers, headers)
+
+    async def authorise(self, spec: TaskSpec) -> SourceAnswer:
+        """Ask whether this request would be answered; see `provider.Source`."""
+        return await self._head_of(spec, {}, {"Range": format_range(0, 1)})
+
+    async def _head_of(
+        self, spec: TaskSpec, for_head: Mapping[str, str], for_get: Mapping[str, str]
+    ) -> SourceAnswer:
+        """Ask for a head, by GET if HEAD is refused."""
+        response = await self.ask("HEAD", spec, for_head)
         response.close()
         if response.status in HEAD_REFUSED:
-            response = await self.ask("GET", spec, headers)
+            response = await self.ask("GET", spec, for_get)
             response.close()
         return SourceAnswer(
             status=response.status,
