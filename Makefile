@@ -12,8 +12,9 @@ demo:  ## a small swarm on this machine
 check:  ## the checks that read the code: format, lint, types, floors, dependencies, spelling
 	@scripts/check.sh
 
-test: check  ## the checks, then all tests
+test: check  ## the checks, then all tests, then whether those of core and wire pass everywhere
 	@scripts/test.sh
+	@scripts/coverage.sh
 
 bench:  ## the benchmarks; each prints numbers with units
 	@scripts/bench.sh

@@ -267,3 +267,48 @@ def test_window_holds_the_first_offered_block(wanted: int, offered: int, window:
 
     assert bits & offered & -offered
     assert bits.bit_count() == window
+
+
+def test_whole_parents_are_those_that_hold_all_that_we_hold() -> None:
+    download = a_download()
+    download.handle(started(2, held=BlockSet.full(2)), now_s=0.0)
+    names = [HostId(name) for name in ("ann", "bob")]
+    download.handle(ParentLinked(host_id=names[0], held=BlockSet.full(2)), now_s=0.0)
+    download.handle(ParentLinked(host_id=names[1], held=BlockSet.of([0])), now_s=0.0)
+
+    assert download.whole_parents() == [names[0]]
+    assert len(download.parents) == 2
+
+
+def test_one_of_two_copies_that_fails_leaves_the_other_one_running() -> None:
+    """In the endgame a block is asked for twice."""
+    download = a_download()
+    download.handle(started(1), now_s=0.0)
+    names = [HostId(name) for name in ("ann", "bob")]
+    for name in names:
+        download.handle(ParentLinked(host_id=name, held=BlockSet.full(1)), now_s=0.0)
+    [second] = [
+        each for each in download.handle(Ticked(), now_s=9.0) if isinstance(each, FetchBlock)
+    ]
+
+    failed = FetchFailed(block_index=0, host_id=second.host_id, failure=Failure.STALLED)
+    download.handle(failed, now_s=9.1)
+    download.check()
+    download.handle(BlockStored(block_index=0, host_id=names[0]), now_s=9.2)
+
+    assert download.retry_count == 1
+    assert len(download.held) == 1
+
+
+def test_less_loaded_of_two_parents_is_asked_more_often() -> None:
+    chosen = []
+    for seed in range(60):
+        download = a_download(slots=1, seed=seed)
+        for name, load in (("busy", 9), ("idle", 0)):
+            parent = ParentLinked(host_id=HostId(name), held=BlockSet.full(4), load=load)
+            download.handle(parent, now_s=0.0)
+        instructions = download.handle(started(4), now_s=0.0)
+        first = next(each for each in instructions if isinstance(each, FetchBlock))
+        chosen.append(first.host_id)
+
+    assert chosen.count(HostId("idle")) > 2 * chosen.count(HostId("busy")) > 0

@@ -1,5 +1,7 @@
 """Rules in order: which one acts, and what it says of itself and of those before it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,3 +231,26 @@ def test_networks() -> None:
 )
 def test_addresses_that_mean_another_thing_on_each_host(*, address: str, is_alone: bool) -> None:
     assert is_for_host_alone(address) is is_alone
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"action": P2P, "scheme": "ftp"}, "scheme"),
+        ({"action": P2P, "redirect_to": "a.example"}, "redirect_to"),
+        ({"action": REDIRECT}, "redirect_to"),
+        ({"action": REDIRECT, "redirect_to": "a.example:port"}, "redirect_to"),
+        ({"action": REDIRECT, "redirect_to": "https://a.example/path"}, "redirect_to"),
+    ],
+)
+def test_rule_that_cannot_be_says_what_is_wrong(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        ProxyRule(host="*", path="/**", **options)
+
+
+def test_rule_is_shown_in_one_line() -> None:
+    rule = ProxyRule(
+        host="a.example", path="/x", action=REDIRECT, scheme="http", redirect_to="b", use_https=True
+    )
+
+    assert str(rule) == "redirect to b http://a.example/x with https"

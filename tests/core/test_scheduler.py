@@ -1,6 +1,7 @@
 """Guards the SuperNode's mind: one reading per task, parents for everybody, small budgets."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ from damselfly.core.scheduling.instructions import (
     TellEdition,
     TellFailed,
 )
-from damselfly.core.scheduling.scheduler import Scheduler
+from damselfly.core.scheduling.scheduler import HOLDINGS_MAX, Scheduler
 from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.core.topology import Location
 
@@ -38,6 +39,10 @@ LLAMA = Edition(
 )
 OTHER = Edition(
     edition_id=EditionId("f" * 32), task_id=TASK, block_bytes=1 << 20, size_bytes=10 << 20
+)
+
+OLDEST = Edition(
+    edition_id=EditionId("0" * 32), task_id=TaskId("b" * 64), block_bytes=1 << 20, size_bytes=1
 )
 
 
@@ -418,3 +423,48 @@ def test_blocks_of_another_edition_do_not_count() -> None:
     offered = parents_in(tell(scheduler, EditionOpened(edition=OTHER)))
 
     assert offered == {"bob"}
+
+
+def test_host_that_joins_with_all_of_it_is_whole_at_once() -> None:
+    scheduler = a_scheduler("ann", "bob")
+    tell(scheduler, join("ann"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+
+    told = tell(scheduler, join("bob", held_count=10))
+
+    assert [type(each) for each in told] == [TellEdition]
+    assert scheduler.swarms[LLAMA.edition_id].peers[HostId("bob")].is_whole
+
+
+def test_only_so_many_holdings_of_a_host_are_remembered() -> None:
+    scheduler = a_scheduler("ann")
+    old = tuple(EditionId(f"{number:032x}") for number in range(HOLDINGS_MAX))
+    tell(scheduler, HostConnected(host=a_host("bob"), holdings=old))
+    for name in ("ann", "bob"):
+        tell(scheduler, join(name))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, progress("bob", is_whole=True))
+
+    for task, edition_id in ((LLAMA, LLAMA.edition_id), (OLDEST, old[0])):
+        other = replace(task, edition_id=edition_id)
+        tell(scheduler, HostLost(host_id=HostId("ann")))
+        tell(scheduler, HostConnected(host=a_host("ann")))
+        tell(scheduler, SeedEnded(task_id=task.task_id))
+        tell(scheduler, replace(join("ann"), task_id=task.task_id, edition_id=edition_id))
+        offered = parents_in(tell(scheduler, EditionOpened(edition=other)))
+
+        assert offered == ({"bob"} if task is LLAMA else set())
+
+
+def test_hungry_peer_with_as_many_links_as_there_may_be_gets_no_more() -> None:
+    scheduler = a_scheduler("ann", "bob", "cid", "dan", neighbours=1)
+    for name in ("ann", "bob", "cid", "dan"):
+        tell(scheduler, join(name))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    for name in ("bob", "cid", "dan"):
+        tell(scheduler, progress(name, is_idle=True))
+    links = scheduler.swarms[LLAMA.edition_id].peers[HostId("ann")].neighbours
+    while len(links) < 2:
+        assert parents_in(tell(scheduler, progress("ann", is_hungry=True)))
+
+    assert tell(scheduler, progress("ann", is_hungry=True)) == []

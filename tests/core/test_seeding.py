@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from damselfly.core.blocks import BlockSet
 from damselfly.core.peer import HostId
-from damselfly.core.scheduling.seeding import REPEAT_AFTER_S, Grant, SeedPlan
+from damselfly.core.scheduling.seeding import CHILD_GRANTS_MAX, REPEAT_AFTER_S, Grant, SeedPlan
 
 ANN, BOB, CID = HostId("ann"), HostId("bob"), HostId("cid")
 
@@ -133,3 +133,81 @@ def test_children_without_links_among_each_other_all_get_everything(
             running += plan.next(now_s=now_s)
 
     assert got == {child: set(range(blocks)) for child in children}
+
+
+def test_child_that_says_no_when_the_block_is_no_longer_on_its_way_keeps_what_was_counted() -> None:
+    plan = a_plan(slots=1, blocks=1, children=(ANN,))
+    plan.end(ANN, 0, now_s=0.0)
+
+    plan.decline(ANN, 0, now_s=0.0)
+    plan.decline(ANN, 5, now_s=0.0)
+
+    assert plan.sent_count(0) == 1
+
+
+def test_declined_block_of_a_child_that_left_is_forgotten() -> None:
+    plan = a_plan(slots=1, blocks=1, children=(ANN,))
+    plan.decline(ANN, 0, now_s=0.0)
+    plan.unlink(ANN, now_s=0.0)
+
+    grants = plan.link(BOB, BlockSet(), now_s=REPEAT_AFTER_S)
+
+    assert grants == [Grant(BOB, 0)]
+
+
+def test_block_taken_back_was_sent_once_less() -> None:
+    plan = a_plan(slots=2, blocks=1, children=(ANN, BOB))
+    plan.end(ANN, 0, now_s=0.0)
+    plan.next(now_s=REPEAT_AFTER_S)
+    before = plan.sent_count(0)
+    plan.check()
+
+    plan.seed(1, now_s=REPEAT_AFTER_S)
+    plan.unlink(BOB, now_s=REPEAT_AFTER_S)
+
+    plan.check()
+    assert (before, plan.sent_count(0)) == (2, 1)
+
+
+def test_nobody_gets_a_second_copy_while_a_block_has_not_gone_out() -> None:
+    """Bob had block 1; ann did not take block 0, so it has not gone out, and lacks block 1."""
+    plan = a_plan(slots=1, blocks=1, children=(ANN,))
+    plan.link(BOB, BlockSet.of([1]), now_s=0.0)
+    plan.unlink(BOB, now_s=0.0)
+    plan.seed(1, now_s=0.0)
+
+    grants = plan.decline(ANN, 0, now_s=0.0)
+
+    assert grants == []
+    assert plan.next(now_s=REPEAT_AFTER_S) == [Grant(ANN, 0)]
+
+
+def test_block_that_was_in_the_swarm_before_it_was_granted_stays_counted_once() -> None:
+    plan = a_plan(slots=1, blocks=1, children=(ANN, BOB))
+
+    plan.hold(BOB, [0], now_s=0.0)
+    plan.unlink(ANN, now_s=0.0)
+
+    assert plan.sent_count(0) == 0
+
+
+def test_child_that_is_not_linked_is_given_nothing_and_harms_nothing() -> None:
+    plan = a_plan(slots=1, blocks=1)
+
+    grants = [
+        *plan.hold(ANN, [0], now_s=0.0),
+        *plan.end(ANN, 0, now_s=0.0),
+        *plan.decline(ANN, 0, now_s=0.0),
+        *plan.unlink(ANN, now_s=0.0),
+    ]
+
+    assert grants == []
+    assert plan.sent_count(0) == 0
+
+
+def test_slot_stays_free_rather_than_giving_one_child_too_much() -> None:
+    plan = a_plan(slots=CHILD_GRANTS_MAX + 2, blocks=CHILD_GRANTS_MAX + 2)
+
+    grants = plan.link(ANN, BlockSet(), now_s=0.0)
+
+    assert len(grants) == CHILD_GRANTS_MAX

@@ -1,11 +1,14 @@
 """Guards the swarm's links: symmetric, whatever happens in whatever order."""
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from damselfly.core.peer import Host, HostId
 from damselfly.core.swarm import Peer, Swarm
 from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.core.topology import Location
 
 NAMES = [HostId(name) for name in "abcde"]
 
@@ -71,3 +74,46 @@ def test_peer_that_comes_again_keeps_its_links_and_tells_anew_what_it_holds() ->
     assert again is first
     assert (again.held_count, again.host.address) == (3, "h:2")
     assert again.neighbours == {HostId("b")}
+
+
+def test_isolated_peer_has_no_links_and_its_neighbours_have_room_again() -> None:
+    swarm = a_swarm()
+    for name in NAMES[:3]:
+        swarm.add(a_peer(name))
+    swarm.link(NAMES[0], NAMES[1])
+    swarm.link(NAMES[0], NAMES[2])
+
+    swarm.isolate(NAMES[0])
+
+    swarm.check()
+    assert not any(peer.neighbours for peer in swarm.peers.values())
+
+
+def test_place_where_nobody_is_has_those_of_the_circle_around_it() -> None:
+    swarm = a_swarm()
+    swarm.add(a_peer(NAMES[0]))
+
+    near = swarm.near(Location.parse("eu/zone/rack"), random.Random(1))
+
+    assert [peer.host.host_id for peer in near] == [NAMES[0]]
+
+
+def test_whoever_becomes_full_twice_is_out_once() -> None:
+    swarm = a_swarm()
+    for name in NAMES[:4]:
+        swarm.add(a_peer(name))
+    for name in NAMES[1:4]:
+        swarm.link(NAMES[0], name)
+
+    swarm.remove(NAMES[0])
+
+    swarm.check()
+
+
+def test_unknown_peer_can_be_removed_and_isolated() -> None:
+    swarm = a_swarm()
+
+    swarm.remove(NAMES[0])
+    swarm.isolate(NAMES[0])
+
+    assert not swarm.peers

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damselfly.core.uploading import WAITING_PER_SLOT, Turn, UploadQueue
+from damselfly.core.uploading import HOSTS_REMEMBERED_MAX, WAITING_PER_SLOT, Turn, UploadQueue
 
 
 def test_slots_are_given_at_once_until_there_are_none() -> None:
@@ -67,3 +67,23 @@ def test_no_more_than_the_slots_are_taken_whatever_happens(slots: int, steps: li
         assert len(running) <= slots
         assert not waiting or len(running) == slots
         assert queue.load == len(running) + len(waiting)
+
+
+def test_waiting_requests_are_those_without_a_slot() -> None:
+    queue: UploadQueue[int] = UploadQueue(1)
+    for request in range(3):
+        queue.ask(request, "ann")
+
+    assert queue.waiting() == [1, 2]
+
+
+def test_host_that_was_served_long_ago_is_forgotten_and_comes_first() -> None:
+    queue: UploadQueue[int] = UploadQueue(1)
+    for number in range(HOSTS_REMEMBERED_MAX + 1):
+        queue.ask(number, f"host-{number}")
+        queue.end()
+    queue.ask(-1, "busy")
+    queue.ask(-2, f"host-{HOSTS_REMEMBERED_MAX}")
+    queue.ask(-3, "host-0")
+
+    assert queue.end() == -3

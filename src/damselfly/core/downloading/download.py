@@ -408,8 +408,6 @@ class Download:
         Hosts that lost their SuperNode all miss the same blocks. Each reads others of them
         from the source, and then they give them to each other.
         """
-        if not wanted:
-            return 0, 0
         first = stop = lot(wanted, self._rng)
         while wanted >> stop & 1 and stop - first < SOURCE_RUN_BLOCKS:
             stop += 1

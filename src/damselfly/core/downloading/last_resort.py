@@ -6,6 +6,7 @@ do not melt the source. Without it each host waits for it a little, then goes al
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 from damselfly.core.downloading.events import (
     SourceAnswered,
@@ -103,6 +104,8 @@ class LastResort:
                 self._is_reading = False
                 self._failed_count = 0 if event.is_ok else self._failed_count + 1
                 self._moved_s = now_s if event.is_ok else self._moved_s
+            case _:
+                assert_never(event)
         return []
 
     def _on_permitted(self, event: SourcePermitted) -> list[Instruction]:
@@ -123,7 +126,7 @@ class LastResort:
             is_busy: Some fetch runs.
             now_s: The time.
         """
-        if self._is_reading or (is_busy and not self._has_failed):
+        if self._is_reading or is_busy:
             return []
         quiet_s = now_s - self._moved_s
         has_spent_all = self._failed_count >= SOURCE_ATTEMPTS_MAX

@@ -143,6 +143,9 @@ class Scheduler:
             swarm.check()
             assert not all(peer.is_whole for peer in swarm.peers.values())
             assert swarm.edition.edition_id == edition_id
+            joined = self._tasks[swarm.edition.task_id].joined
+            missing = [host_id for host_id, peer in swarm.peers.items() if not peer.is_whole]
+            assert all(joined.get(host_id) == edition_id for host_id in missing)
             assert swarm.peers.keys() <= self.hosts.keys()
             assert all(
                 len(peer.neighbours) <= 2 * self._neighbours for peer in swarm.peers.values()
@@ -351,11 +354,11 @@ class Scheduler:
         holdings[edition.edition_id] = None
         if len(holdings) > HOLDINGS_MAX:
             del holdings[next(iter(holdings))]
-        if (task := self._tasks.get(edition.task_id)) is not None:
-            task.budget.give_back(host_id)
-            task.joined.pop(host_id, None)
-            task.forget(host_id)
-            self._forget_if_empty(edition.task_id)
+        task = self._tasks[edition.task_id]  # somebody who is not whole has joined it
+        task.budget.give_back(host_id)
+        task.joined.pop(host_id, None)
+        task.forget(host_id)
+        self._forget_if_empty(edition.task_id)
         self._forget_if_whole(swarm)
 
     def _offer_first(self, swarm: Swarm, peer: Peer, now_s: float) -> list[Instruction]:

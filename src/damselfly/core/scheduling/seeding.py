@@ -140,10 +140,9 @@ class SeedPlan:
 
     def _take_back(self, block_index: int) -> None:
         bit = 1 << block_index
-        for level in reversed(range(len(self._sent_more))):
-            if self._sent_more[level] & bit:
-                self._sent_more[level] ^= bit
-                break
+        # It was counted when it was granted, so there is such a level.
+        level = max(level for level, bits in enumerate(self._sent_more) if bits & bit)
+        self._sent_more[level] ^= bit
         self._recent.pop(block_index, None)
         self._recent_bits &= ~bit
 
