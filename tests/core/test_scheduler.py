@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from damselfly.core.access import Credential
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.events import (
     EditionOpened,
@@ -29,7 +30,7 @@ from damselfly.core.scheduling.instructions import (
     TellEdition,
     TellFailed,
 )
-from damselfly.core.scheduling.scheduler import HOLDINGS_MAX, Scheduler
+from damselfly.core.scheduling.scheduler import HOLDINGS_MAX, REFUSALS_MAX, Scheduler
 from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.core.topology import Location
 
@@ -468,3 +469,20 @@ def test_hungry_peer_with_as_many_links_as_there_may_be_gets_no_more() -> None:
         assert parents_in(tell(scheduler, progress("ann", is_hungry=True)))
 
     assert tell(scheduler, progress("ann", is_hungry=True)) == []
+
+
+def test_source_that_refuses_everybody_is_asked_by_a_limited_number_of_hosts() -> None:
+    names = [f"host-{number:02}" for number in range(REFUSALS_MAX + 2)]
+    scheduler = a_scheduler(*names)
+    told: list[Instruction] = []
+    for name in names:
+        told += tell(scheduler, replace(join(name), credential=Credential(name)))
+
+    while seeded := [each for each in told if isinstance(each, EnsureSeeded)]:
+        refused = Credential(seeded[0].host_id)
+        told = tell(
+            scheduler,
+            SeedFailed(task_id=TASK, error="SourceRefusedError", message="no", refused=refused),
+        )
+
+    assert [each.host_id for each in told if isinstance(each, TellFailed)] == names[REFUSALS_MAX:]

@@ -71,6 +71,12 @@ class _Task:
     current: EditionOpened | None = None
     is_asked: bool = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody wants it any more, and nothing goes on for it."""
+        is_wanted = self.waiting or self.joined or any(self.asking.values())
+        return not (is_wanted or self.is_asked or self.current or self.budget.granted)
+
     def forget(self, host_id: HostId) -> None:
         """A host wants it no more."""
         self.waiting.pop(host_id, None)
@@ -191,10 +197,7 @@ class Scheduler:
 
     def _forget_if_empty(self, task_id: TaskId) -> None:
         task = self._tasks.get(task_id)
-        if task is None:
-            return
-        is_wanted = task.waiting or task.joined or any(task.asking.values())
-        if not (is_wanted or task.is_asked or task.current or task.budget.granted):
+        if task is not None and task.is_over:
             del self._tasks[task_id]
 
     def _on_peer_joined(self, event: PeerJoined, now_s: float) -> list[Instruction]:
