@@ -114,16 +114,16 @@ def test_picture_is_calm_and_whole() -> None:
         "↑       0 B/s  200.0 MiB   2 uploads in 4 slots",
         "",
         (
-            "   Download                                                      Done         Rate"
+            "   Download                                                     Done          Rate"
             "  Peers  From"
         ),
         (
-            "↓  files.test/model.bin          ━━━━━━━━━━━━━━━━   50.0 of 100.0 MiB        0 B/s"
+            "↓  files.test/model.bin         ━━━━━━━━━━━━━━━━   50.0 of 100.0 MiB         0 B/s"
             "      3  peers 80 %  SuperNode 20 %"
         ),
         "",
         (
-            "✓  files.test/done.bin           50.0 MiB in 5.0 s, 10.0 MiB/s   "
+            "✓  files.test/done.bin          50.0 MiB in 5.0 s, 10.0 MiB/s   "
             "peers 80 %  SuperNode 20 %"
         ),
     ]
@@ -141,6 +141,15 @@ def test_picture_fits_every_terminal(width: int, height: int, running: int, ende
 
     assert len(told) <= max(height, 12)
     assert max(len(line) for line in told) <= width
+
+
+def test_narrow_picture_tells_where_bytes_come_from() -> None:
+    waiting = a_download("next.bin", state="waiting", bytes_by=ProviderBytes(), size_bytes=-1)
+
+    assert drawn(a_status(a_download(), waiting), width=80)[-2:] == [
+        "↓  files.test/model.bin         50 %         0 B/s  peers 80 %  SuperNode 20 %",
+        "↓  files.test/next.bin           0 B         0 B/s  waiting",
+    ]
 
 
 def test_empty_picture_says_so() -> None:

@@ -22,6 +22,9 @@ MARKS: Final = {
 }
 
 
+NAME_CHARS_MAX: Final = 20  # the few longer ones stand out
+
+
 def doctor(
     *,
     registry: Annotated[
@@ -81,7 +84,7 @@ def _scene(registries: list[str], proxy: str, root: str, socket: str, config: st
 
 
 def _print(findings: "list[Finding]") -> None:
-    name_chars = max(len(finding.check) for finding in findings)
+    name_chars = min(max(len(finding.check) for finding in findings), NAME_CHARS_MAX)
     for finding in findings:
         mark, colour = MARKS[finding.verdict]
         name = finding.check.ljust(name_chars)

@@ -16,6 +16,7 @@ from damselfly.faces.cli.status_text import (
     how_text,
     name_text,
     seconds_text,
+    share_text,
     supernode_text,
 )
 from damselfly.wire.local_messages import ProviderBytes
@@ -24,7 +25,8 @@ from damselfly.wire.status_messages import DownloadSeen, HostStatus
 BAR_CELLS: Final = 16
 ENDED_ROWS_MAX: Final = 8
 HEAD_ROWS: Final = 9  # all lines that are no download
-OTHER_CELLS: Final = 92  # of a row, beside the name
+WIDE_CELLS: Final = 110  # below, where bytes come from matters more than bars
+OTHER_CELLS_WIDE, OTHER_CELLS_NARROW = 93, 59  # of a row, beside the name
 NAME_CHARS_MIN, NAME_CHARS_MAX = 16, 64
 # The colours of dfget's bar, too: the nearer, the cooler.
 COLOURS: Final = {"cache": "cyan", "peers": "green", "supernode": "blue", "source": "red"}
@@ -38,10 +40,12 @@ def picture(status: HostStatus, rates: Rates, *, width: int, height: int) -> Ren
     ended_room = min(len(status.ended_downloads), ENDED_ROWS_MAX, max(room // 2, 1))
     shown = status.downloads[: room - ended_room]
     ended = status.ended_downloads[: room - len(shown)][:ENDED_ROWS_MAX]
-    name_chars = min(max(width - OTHER_CELLS, NAME_CHARS_MIN), NAME_CHARS_MAX)
+    is_wide = width >= WIDE_CELLS
+    other_cells = OTHER_CELLS_WIDE if is_wide else OTHER_CELLS_NARROW
+    name_chars = min(max(width - other_cells, NAME_CHARS_MIN), NAME_CHARS_MAX)
     parts: list[RenderableType] = [*_head(status, rates), Text()]
     if shown:
-        parts.append(_running(shown, rates, name_chars))
+        parts.append(_running(shown, rates, name_chars, is_wide=is_wide))
     if len(shown) < len(status.downloads):
         parts.append(Text(f"  … and {len(status.downloads) - len(shown)} more", "grey50"))
     if shown and ended:
@@ -83,22 +87,27 @@ def _table(name_chars: int) -> Table:
     return table
 
 
-def _running(shown: tuple[DownloadSeen, ...], rates: Rates, name_chars: int) -> Table:
+def _running(
+    shown: tuple[DownloadSeen, ...], rates: Rates, name_chars: int, *, is_wide: bool
+) -> Table:
     table = _table(name_chars)
-    table.add_column("", width=BAR_CELLS)
-    table.add_column("Done", justify="right", no_wrap=True, min_width=18)
-    table.add_column("Rate", justify="right", no_wrap=True, min_width=11)
-    table.add_column("Peers", justify="right", no_wrap=True)
+    if is_wide:
+        table.add_column("", width=BAR_CELLS)
+    table.add_column("Done", justify="right", no_wrap=True, min_width=18 if is_wide else 10)
+    table.add_column("Rate", justify="right", no_wrap=True, min_width=12)
+    if is_wide:
+        table.add_column("Peers", justify="right", no_wrap=True)
     table.add_column("From", no_wrap=True, ratio=1)
     for seen in shown:
+        how_far = _bar(seen) if seen.state == "fetching" else Text(seen.state, "grey50")
         table.add_row(
             "↓",
             cropped(name_text(seen.url), name_chars),
-            _bar(seen) if seen.state == "fetching" else Text(seen.state, "grey50"),
-            done_text(seen),
+            *([how_far] if is_wide else []),
+            done_text(seen) if is_wide else share_text(seen),
             f"{size_text(rates.of(seen.task_id))}/s",
-            f"{seen.parent_count}",
-            _shares(seen.bytes_by),
+            *([f"{seen.parent_count}"] if is_wide else []),
+            _shares(seen.bytes_by) if is_wide or seen.bytes_by.total else how_far,
         )
     return table
 

@@ -86,6 +86,13 @@ def done_text(seen: DownloadSeen) -> str:
     return f"{number if size.endswith(f' {unit}') else done} of {size}"
 
 
+def share_text(seen: DownloadSeen) -> str:
+    """Return the same in per cent, in bytes while nobody knows the length."""
+    if seen.size_bytes < 0:
+        return size_text(seen.bytes_by.total)
+    return f"{100 * seen.bytes_by.total // max(seen.size_bytes, 1)} %"
+
+
 def how_text(seen: DownloadSeen) -> str:
     """Return how much came in which time, and so how fast."""
     size, rate = size_text(seen.bytes_by.total), size_text(_mean_rate(seen))

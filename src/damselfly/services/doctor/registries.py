@@ -61,7 +61,7 @@ def _straight(registry: TriedRegistry) -> Finding:
             return ok(check, f"answers this host on {url}")
         faults.append(f"{url}: {fault}")
     # The SuperNode reads it, not this host: that may well be how the network is meant to be.
-    text = f"does not answer this host: {', '.join(faults)}"
+    text = f"does not answer this host as a registry: {', '.join(faults)}"
     advice = "open the way to it, if engines shall fall back to it while the daemon is down"
     return warning(check, text, advice)
 
@@ -73,7 +73,7 @@ def _through(registry: TriedRegistry, scene: Scene) -> Finding:
     url = f"http://{reachable(scene.proxy)}/v2/?ns={quote(registry.name)}"
     if fault := _fault(url, SYSTEM):
         advice = "see the daemon's log; its address and CA are settings of the daemon"
-        return failed(check, f"does not answer: {fault}", advice)
+        return failed(check, f"does not answer as a registry: {fault}", advice)
     return ok(check, "answers")
 
 
