@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,21 +56,23 @@ class FakeRegistry(FakeSource):
         *layers: bytes,
         media_type: str = MANIFEST_TYPE,
         is_stated: bool = True,
+        headers: Mapping[str, str] | None = None,
         **options: Any,  # noqa: ANN401  # of FakeContent
     ) -> FakeImage:
         """Put an image there; the options are those of all its contents."""
         by_digest = {digest_of(layer): layer for layer in layers}
-        told = {
+        manifest = {
             "schemaVersion": 2,
             **({"mediaType": media_type} if is_stated else {}),
             "layers": [{"digest": each, "size": len(by_digest[each])} for each in by_digest],
         }
-        image = FakeImage(name, tag, json.dumps(told).encode(), by_digest)
-        headers = {"Content-Type": media_type, "Docker-Content-Digest": image.digest}
+        image = FakeImage(name, tag, json.dumps(manifest).encode(), by_digest)
+        more = dict(headers or {})
+        told = {"Content-Type": media_type, "Docker-Content-Digest": image.digest, **more}
         for path in (image.tag_path, image.manifest_path):
-            self.add(path, image.manifest, headers=headers, **options)
+            self.add(path, image.manifest, headers=told, **options)
         for path, layer in zip(image.blob_paths, layers, strict=True):
-            self.add(path, layer, **options)
+            self.add(path, layer, headers=more, **options)
         return image
 
     @property

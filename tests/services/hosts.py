@@ -39,7 +39,12 @@ async def a_supernode(folder: Path, source: SourceOptions = SOURCE) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def a_host(
-    folder: Path, name: str, supernode: str = "", source: SourceOptions = SOURCE
+    folder: Path,
+    name: str,
+    supernode: str = "",
+    source: SourceOptions = SOURCE,
+    *,
+    quota_bytes: int = 0,
 ) -> AsyncIterator[PeerHost]:
     """Run a host inside the block; without an address it has no SuperNode."""
     options = PeerHostOptions(
@@ -49,7 +54,7 @@ async def a_host(
         uploads=UploadOptions(),
         source=source,
     )
-    store = open_store(folder / name, CACHE)
+    store = open_store(folder / name, CacheOptions(quota_bytes=quota_bytes, reserve_bytes=0))
     try:
         async with running_host(options, store, metrics=Metrics()) as host:
             yield host

@@ -43,6 +43,12 @@ class BlockFeed:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(BATCH_S, self._flush)
 
+    def end(self) -> None:
+        """Tell nothing more: what comes next may be another reading of the same edition."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._subscribers.clear()
+
     def seal(self) -> None:
         """The list is complete and the whole has been checked."""
         self._flush()

@@ -32,6 +32,7 @@ from damselfly.core.task import (
     SourceFacts,
     TaskId,
     TaskSpec,
+    Validators,
     name_edition,
 )
 from damselfly.errors import (
@@ -260,7 +261,9 @@ class Seeding:
                     spec,
                     start_byte=span.start_byte,
                     stop_byte=span.stop_byte,
-                    validators=entry.edition.validators,
+                    # The digest of the whole says better what belongs together than the
+                    # validators of this or that registry.
+                    validators=Validators() if spec.digest else entry.edition.validators,
                 )
             except (SourceUnreachableError, SourceRefusedError) as exc:
                 is_final = isinstance(exc, SourceRefusedError) and exc.status not in SERVER_ERRORS
@@ -310,7 +313,8 @@ class Seeding:
             await self._read(spec, entry, reading, lambda _: None, on_block)
             return
         edition = entry.edition
-        if edition.size_bytes is None or not edition.validators.has_any:
+        can_compare = spec.digest is not None or edition.validators.has_any
+        if edition.size_bytes is None or not can_compare:
             # Parts cannot be asked for safely: all again, past what is held and still equal.
             async with await self._ask(spec) as whole:
                 self._check_same(spec, entry, whole)
@@ -350,9 +354,7 @@ class Seeding:
         came = f"{answer.validators.etag or answer.validators.last_modified or 'another version'}"
         if edition.size_bytes is not None and answer.size_bytes not in (None, edition.size_bytes):
             came = f"{answer.size_bytes} bytes"
-        elif answer.validators == edition.validators or (
-            edition.validators.etag and answer.validators.etag == edition.validators.etag
-        ):
+        elif spec.digest is not None or _is_same(edition.validators, answer.validators):
             return
         promised = edition.validators.etag or edition.validators.last_modified
         raise SourceChangedError(
@@ -414,3 +416,8 @@ class Seeding:
         if expected is not None and expected != actual:
             self._store.drop(entry)
             raise DigestMismatchError(expected=str(expected), actual=str(actual))
+
+
+def _is_same(known: Validators, told: Validators) -> bool:
+    """Say whether validators name the same version; an ETag outweighs a date."""
+    return told == known or bool(known.etag and told.etag == known.etag)

@@ -439,6 +439,7 @@ class SuperNode:
 
     def _end_feed(self, edition_id: EditionId) -> None:
         if (feeding := self._feeds.pop(edition_id, None)) is not None:
+            feeding.feed.end()
             self.links.unlisten(edition_id)
             self.links.close_edition(edition_id)
             feeding.entry.unpin()

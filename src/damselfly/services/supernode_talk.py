@@ -1,5 +1,7 @@
 """What a download says to its SuperNode and hears from it: values to messages and back."""
 
+from typing import Final
+
 from damselfly.core.digest import Digest
 from damselfly.core.downloading import events as core
 from damselfly.core.downloading import instructions as todo
@@ -10,6 +12,8 @@ from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.session_client import SessionClient
 from damselfly.wire import session_messages as wire
+
+REFUSALS: Final = range(400, 500)  # of a source; other answers are no answers to our requester
 
 log = get_log()
 
@@ -118,6 +122,6 @@ def error_told(failed: wire.Failed) -> DamselflyError:
     return revive(
         failed.error,
         failed.message,
-        http_status=failed.status,
+        http_status=failed.status if failed.status in REFUSALS else 0,
         http_headers=failed.http_headers,
     )
