@@ -26,6 +26,16 @@ def test_whoever_was_served_longest_ago_is_next() -> None:
     assert queue.end() is None
 
 
+def test_child_with_the_fewest_downloads_running_is_next() -> None:
+    queue: UploadQueue[str] = UploadQueue(1)
+    queue.ask("now", "ann")
+    queue.ask("first", "bob", running_count=3)
+    queue.ask("second", "ann", running_count=1)
+
+    assert queue.end() == "second"
+    assert queue.end() == "first"
+
+
 def test_queue_that_is_long_enough_refuses() -> None:
     queue: UploadQueue[int] = UploadQueue(1)
 

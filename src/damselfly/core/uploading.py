@@ -1,10 +1,11 @@
 """Who may upload a block now, and who is next: slots, and a fair queue.
 
 A request that finds no slot waits for one, a short while: the child has asked us because
-everybody else is busier. When a slot frees, the child that was served longest ago is next,
-so that nobody who asks again quickly can keep a slot for itself.
+everybody else is busier. When a slot frees, the child that has the fewest downloads running is
+next: its link has room, and the slot's bytes flow at once. Among equals it is the one that was
+served longest ago, so that nobody who asks again quickly can keep a slot for itself.
 
-Source: the shared scheduling study, section 3.3.
+Source: the shared scheduling study, section 3.3; docs/decisions/0022 for the fewest.
 """
 
 from enum import Enum, auto
@@ -36,8 +37,9 @@ class UploadQueue(Generic[K]):
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self._free = slots
-        # {request: host that asks}, in the order in which they came.
-        self._waiting: dict[K, str] = {}
+        # {request: downloads that the host had running when it asked, and the host}, in the
+        # order in which they came.
+        self._waiting: dict[K, tuple[int, str]] = {}
         # {host: when it was last served, as a count}; whoever is not in it was never served.
         self._served: dict[str, int] = {}
         self._turn = 0
@@ -51,15 +53,15 @@ class UploadQueue(Generic[K]):
         """Return the requests that wait for a slot."""
         return list(self._waiting)
 
-    def ask(self, request: K, host_id: str) -> Turn:
-        """A host asks for a block."""
+    def ask(self, request: K, host_id: str, *, running_count: int = 0) -> Turn:
+        """A host asks for a block; `running_count` downloads are coming to it already."""
         if self._free:
             self._free -= 1
             self._serve(host_id)
             return Turn.NOW
         if len(self._waiting) >= self.slots * WAITING_PER_SLOT:
             return Turn.REFUSED
-        self._waiting[request] = host_id
+        self._waiting[request] = (running_count, host_id)
         return Turn.LATER
 
     def end(self) -> K | None:
@@ -69,9 +71,14 @@ class UploadQueue(Generic[K]):
             assert self._free <= self.slots
             return None
         served = self._served
-        longest = min(self._waiting, key=lambda request: served.get(self._waiting[request], 0))
-        self._serve(self._waiting.pop(longest))
-        return longest
+
+        def rank(request: K) -> tuple[int, int]:
+            running_count, host_id = self._waiting[request]
+            return running_count, served.get(host_id, 0)
+
+        chosen = min(self._waiting, key=rank)
+        self._serve(self._waiting.pop(chosen)[1])
+        return chosen
 
     def forget(self, request: K) -> bool:
         """A request no longer waits; False: it did not."""

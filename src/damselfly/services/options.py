@@ -134,7 +134,7 @@ class UploadOptions:
         rate_bytes_per_s: Limit over all uploads; 0 is none.
     """
 
-    slots: int = 4  # scheduling study 3.2: 4 is best where a block takes 2 to 20 latencies
+    slots: int = 6  # docs/decisions/0022: with fewer, links stand still between two blocks
     rate_bytes_per_s: float = 0.0
 
     def __post_init__(self) -> None:

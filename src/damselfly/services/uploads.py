@@ -4,6 +4,7 @@ Who is served when is decided in `core/uploading.py`.
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,9 +39,9 @@ class UploadSlots:
         return self._queue.load
 
     @asynccontextmanager
-    async def slot(self, host_id: str) -> AsyncIterator[bool]:
+    async def slot(self, host_id: str, running_count: int = 0) -> AsyncIterator[bool]:
         """Wait for a slot and keep it inside the block; False: there was none in time."""
-        if not await self._wait(host_id):
+        if not await self._wait(host_id, running_count):
             yield False
             return
         try:
@@ -48,9 +49,9 @@ class UploadSlots:
         finally:
             self._release()
 
-    async def _wait(self, host_id: str) -> bool:
+    async def _wait(self, host_id: str, running_count: int) -> bool:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        match self._queue.ask(turn, host_id):
+        match self._queue.ask(turn, host_id, running_count=running_count):
             case Turn.NOW:
                 return True
             case Turn.REFUSED:
@@ -104,7 +105,9 @@ class Uploads:
         if not is_edition_id(edition_id) or not index_text.isdecimal() or len(index_text) > 9:  # noqa: PLR2004  # 10⁹ blocks are 256 TB
             raise web.HTTPNotFound(text="there is no such block\n")
         host_id = request.headers.get("Damselfly-Host", request.remote or "")[:64]
-        async with self._slots.slot(host_id) as has_slot:
+        running_text = request.headers.get("Damselfly-Running", "")
+        running_count = int(running_text) if re.fullmatch(r"\d{1,4}", running_text) else 0
+        async with self._slots.slot(host_id, running_count) as has_slot:
             if not has_slot:
                 self._metrics.uploads_refused.inc()
                 raise web.HTTPTooManyRequests(

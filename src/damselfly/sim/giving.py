@@ -20,12 +20,14 @@ class Taker(Protocol):
         rack: Its rack; None: outside of all racks.
         downlink: Links that its downloads pass, its own first.
         cpu_free_s: When its CPU has done what came so far.
+        running_count: Transfers that are coming to it.
     """
 
     host_id: HostId
     rack: int | None
     downlink: tuple[int, ...]
     cpu_free_s: float
+    running_count: int
 
     def on_block(self, transfer: "Transfer") -> None:
         """A block is here."""
@@ -39,6 +41,7 @@ class Transfer:
     """One request for one block.
 
     Attributes:
+        running_count: Transfers that came to the taker already when it asked.
         flow: Its number in the network; None while it has none.
         has_slot: The giver serves it.
         is_over: It has ended for the taker, one way or the other.
@@ -47,6 +50,7 @@ class Transfer:
     giver: "Giver"
     taker: Taker
     block_index: int
+    running_count: int
     flow: int | None = None
     has_slot: bool = False
     is_over: bool = False
@@ -106,7 +110,8 @@ class Giver:
         if not self.holds(transfer.block_index):
             self._fail_later(transfer, Failure.MISSING, world.latency_s)
             return
-        match self.queue.ask(transfer, transfer.taker.host_id):
+        taker = transfer.taker
+        match self.queue.ask(transfer, taker.host_id, running_count=transfer.running_count):
             case Turn.NOW:
                 self._serve(transfer)
             case Turn.LATER:
@@ -121,6 +126,7 @@ class Giver:
     def _serve(self, transfer: Transfer) -> None:
         world, taker = self.world, transfer.taker
         transfer.has_slot = True
+        taker.running_count += 1
         self.serving[transfer] = None
         assert len(self.serving) <= self.queue.slots
         if self.is_stalling or not world.can_reach(self.host_id, taker.host_id):
@@ -163,6 +169,7 @@ class Giver:
             return  # all were dropped at its death
         del self.serving[transfer]
         transfer.has_slot = False
+        transfer.taker.running_count -= 1
         self.on_sent(transfer)
         waiting = self.queue.end()
         if waiting is not None:
@@ -177,6 +184,8 @@ class Giver:
         for transfer in [*self.serving, *self.queue.waiting()]:
             self._drop_flow(transfer)
             self._fail_later(transfer, failure, delay_s)
+        for transfer in self.serving:
+            transfer.taker.running_count -= 1
         self.serving.clear()
         self.queue = UploadQueue(self.queue.slots)
 

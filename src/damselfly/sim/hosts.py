@@ -37,6 +37,7 @@ class HostMachine(LinkedMachine):
         is_leaving: It leaves when it has everything.
         full_at_block: With so many blocks its disk is full; None: never.
         cpu_free_s: When its CPU has done what came so far.
+        running_count: Transfers that are coming to it.
     """
 
     def __init__(  # its links and its mind come from the world
@@ -63,6 +64,7 @@ class HostMachine(LinkedMachine):
         self._fetches: dict[tuple[int, HostId], Transfer] = {}
         self.arrived_s = 0.0
         self.cpu_free_s = 0.0
+        self.running_count = 0
         self.is_leaving = False
         self.full_at_block: int | None = None
         self._carry: Carry = {
@@ -232,7 +234,7 @@ class HostMachine(LinkedMachine):
         host_id = instruction.host_id
         world = self.world
         giver = self._supernode if host_id == SUPERNODE else self._others[host_id]
-        transfer = Transfer(giver, self, instruction.block_index)
+        transfer = Transfer(giver, self, instruction.block_index, self.running_count)
         self._fetches[instruction.block_index, host_id] = transfer
         world.timeline.after(world.latency_s, giver.on_request, transfer)
 

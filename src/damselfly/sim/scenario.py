@@ -124,7 +124,7 @@ class Scenario:
     block_bytes: int = 0
     upload_rate_bytes_per_s: float = 125e6
     download_rate_bytes_per_s: float = 125e6
-    slots: int = 4
+    slots: int = 6
     rack_hosts: int = 0
     rack_rate_bytes_per_s: float = 0.0
     latency_s: float = 0.0005

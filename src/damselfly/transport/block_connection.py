@@ -190,6 +190,12 @@ class BlockConnections:
         self._host_id = host_id
         # {address: connections that nobody uses at the moment}
         self._idle: dict[str, list[_Exchange]] = defaultdict(list)
+        self._asked: set[_Exchange] = set()
+
+    @property
+    def running_count(self) -> int:
+        """Answers that are coming; a parent that has to choose serves those with the fewest."""
+        return sum(exchange.has_head for exchange in self._asked)
 
     async def fetch(
         self,
@@ -216,7 +222,8 @@ class BlockConnections:
         """
         request = (
             f"GET /v1/editions/{edition_id}/blocks/{block_index} HTTP/1.1\r\n"
-            f"Host: {address}\r\nDamselfly-Host: {self._host_id}\r\n\r\n"
+            f"Host: {address}\r\nDamselfly-Host: {self._host_id}\r\n"
+            f"Damselfly-Running: {self.running_count}\r\n\r\n"
         ).encode()
         for _ in range(2):  # a kept connection may have been closed by the other side
             exchange, is_kept = await self._connect(address, parent)
@@ -257,6 +264,7 @@ class BlockConnections:
     ) -> None:
         loop = asyncio.get_running_loop()
         answer = exchange.begin(request, buffer)
+        self._asked.add(exchange)
         timer: asyncio.TimerHandle
 
         def look() -> None:
@@ -276,6 +284,7 @@ class BlockConnections:
         try:
             await answer
         finally:
+            self._asked.discard(exchange)
             timer.cancel()
 
     def _give_back(self, address: str, exchange: _Exchange) -> None:

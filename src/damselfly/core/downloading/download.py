@@ -63,7 +63,7 @@ from damselfly.core.downloading.picking import (
 from damselfly.core.peer import SUPERNODE, HostId
 from damselfly.errors import InvalidTransitionError
 
-AHEAD = 1  # requests beyond the slots: one waits in a parent's queue while the others move
+AHEAD = 2  # requests beyond the slots: they wait in parents' queues while the others move
 ENDGAME_BLOCKS = 16  # the study: of these, late ones are fetched twice; wastes below 0.2 %
 ENDGAME_COPIES_MAX = 2
 ENDGAME_PATIENCE = 1.5  # times the usual duration of a fetch; earlier copies only add load
