@@ -1,5 +1,6 @@
 """podman and skopeo, which share a library and its files of settings."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -23,8 +24,11 @@ class Containers:
         # Not overlay, which leaves its folder mounted when podman has ended.
         storage.write_text(f'[storage]\ndriver = "vfs"\n{places}')
         self._policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+        self._logins = folder / "auth.json"
+        self._logins.write_text("{}")
         self._env = {
             "CONTAINERS_REGISTRIES_CONF": str(self._registries),
+            "REGISTRY_AUTH_FILE": str(self._logins),
             "CONTAINERS_STORAGE_CONF": str(storage),
             **(env or {}),
         }
@@ -34,8 +38,11 @@ class Containers:
         """Where they read of registries."""
         return self._registries
 
-    def use(self, registry: SomeRegistry, daemon: Daemon | None = None) -> None:
-        """Tell them where a registry is; with a daemon it is not to be had but through that."""
+    def use(self, registry: SomeRegistry, daemon: Daemon | None = None, *, user: str = "") -> None:
+        """Tell them where a registry is; with a daemon it is not to be had but through that.
+
+        A user is logged in to the mirror: what a command says of a user is for the registry.
+        """
         insecure = str(registry.url.startswith("http:")).lower()
         location = NOWHERE if daemon else registry.host
         text = f'[[registry]]\nprefix = "{registry.host}"\nlocation = "{location}"\n'
@@ -43,6 +50,9 @@ class Containers:
         if daemon:
             mirror = f"{daemon.proxy}/{registry.host.replace(':', '_')}"  # no colon in a path
             text += f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'
+            if user:
+                login = {"auth": base64.b64encode(user.encode()).decode()}
+                self._logins.write_text(json.dumps({"auths": {mirror: login}}))
         with self._registries.open("a") as file:
             file.write(text)
 

@@ -164,7 +164,9 @@ async def test_base_is_passed_on_for_those_who_say_or_imply_which(tmp_path: Path
         default = MirrorOptions(default=registry.host)
         async with an_engine(host, "", mirror=default) as engine:
             assert (await engine.ask("/v2/", User_Agent="docker/20.10.24")).status == 401
-            assert (await engine.ask("/v2/", User_Agent="containers/5.23")).status == 200
+            ours = await engine.ask("/v2/", User_Agent="containers/5.23")
+            assert (ours.status, ours.body.count(b"good")) == (401, 0)
+            assert 'service="damselfly"' in ours.headers["WWW-Authenticate"]
         async with an_engine(host, registry.host) as engine:
             told = await engine.ask("/v2/")
             assert told.status == 401

@@ -57,6 +57,7 @@ class FakeContent:
         required_header: Name and value; a request without it is answered with 403.
         accepted: Authorization headers, of which a request must have one; else it is answered
             with 401 and a challenge. Without any, all may ask.
+        challenge: The WWW-Authenticate of that answer.
         redirect_to: Answers with 302 to there.
         no_ranges: Ignores Range: always 200 with the whole.
         no_head: Answers HEAD with 405.
@@ -86,6 +87,7 @@ class FakeContent:
     has_digest: bool = False
     required_header: tuple[str, str] | None = None
     accepted: set[str] = field(default_factory=set)
+    challenge: str = CHALLENGE
     redirect_to: str = ""
     no_ranges: bool = False
     no_head: bool = False
@@ -272,7 +274,7 @@ class FakeSource:
             if request.headers.get(name) != value:
                 return web.Response(status=403)
         if content.accepted and request.headers.get("Authorization") not in content.accepted:
-            return web.Response(status=401, headers={"WWW-Authenticate": CHALLENGE})
+            return web.Response(status=401, headers={"WWW-Authenticate": content.challenge})
         if content.no_head and request.method == "HEAD":
             return web.Response(status=405)
         return None

@@ -6,7 +6,8 @@ that looks like a host (Podman, CRI-O), the header `X-Registry`, the settings.
 Blobs, and manifests by digest, come through the swarm. What a tag means is asked of the
 registry each time, by HEAD; the manifest then comes by its digest. All else is passed on.
 The engine's credentials go to the registry with what it asks for, and its challenge goes
-back; the mirror has none of its own.
+back; the mirror has none of its own. Where a question names no registry, `registry_tokens`
+helps an engine to log in all the same.
 """
 
 import contextlib
@@ -33,6 +34,12 @@ from damselfly.errors import (
 )
 from damselfly.faces.proxy.answering import FROM_HEADER, answer, log_answer, told_from
 from damselfly.faces.proxy.registry_answers import pass_on, refusal
+from damselfly.faces.proxy.registry_tokens import (
+    TOKEN_PATH,
+    RegistryTokens,
+    challenge,
+    for_registry,
+)
 from damselfly.services.content import Content
 from damselfly.services.downloads import Downloads
 from damselfly.services.options import MirrorOptions
@@ -78,7 +85,12 @@ class Asked:
     def headers(self, *names: str) -> tuple[tuple[str, str], ...]:
         """Return the headers of the request with these names, each of their lines."""
         given = self.request.headers
-        return tuple((name, value) for name in names for value in given.getall(name, ()))
+        lines = ((name, value) for name in names for value in given.getall(name, ()))
+        told = (
+            (name, for_registry(value) if name == "Authorization" else value)
+            for name, value in lines
+        )
+        return tuple((name, value) for name, value in told if value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,7 @@ class Mirror:
         self._registries = registries
         self._downloads = downloads
         self._source = source
+        self._tokens = RegistryTokens(registries, source, default=options.default)
         # {(registry, repository, tag, Accept): what it last meant}, oldest first.
         self._meanings: dict[tuple[str, str, str, str], Meaning] = {}
 
@@ -111,6 +124,8 @@ class Mirror:
         """Answer whatever comes."""
         path: RegistryPath | None = None
         try:
+            if request.path == TOKEN_PATH:
+                return await self._tokens.give(request)
             path = parse_registry_path(request.rel_url.raw_path)
             if request.method not in ("GET", "HEAD"):
                 reason = "this is a mirror; push to the registry itself"
@@ -145,7 +160,7 @@ class Mirror:
     async def _answer(self, asked: Asked) -> web.StreamResponse:
         path = asked.path
         if path.kind is Kind.BASE and not self._is_base_meant(asked):
-            return web.json_response({}, headers=VERSION)
+            return challenge(asked.request)
         if path.digest is not None and path.kind in (Kind.BLOB, Kind.MANIFEST):
             return await self._by_digest(asked, path.digest)
         if path.kind is Kind.MANIFEST:
@@ -157,8 +172,8 @@ class Mirror:
         """Say whether a question about `/v2/` can be passed on.
 
         It names no repository, so an engine whose mirror has the registry in the name says
-        nothing here; another registry's challenge would mislead it. Docker has no such names:
-        it always means the default.
+        nothing here, and gets the challenge of the mirror itself. Docker has no such names: it
+        always means the default.
         """
         agent = asked.request.headers.get("User-Agent", "")
         return asked.is_named or agent.startswith("docker/")
