@@ -65,6 +65,13 @@ class Containers:
         command = ("podman", "pull", "-q", *policy, *credentials, *flags, reference)
         return await run(*command, env=self._env)
 
+    async def podman_login(self, registry: SomeRegistry, daemon: Daemon, user: str) -> Ended:
+        """Log in to a daemon's mirror of a registry, as `podman login` does."""
+        name, _, password = user.partition(":")
+        place = f"{daemon.proxy}/{registry.host.replace(':', '_')}"
+        command = ("podman", "login", "--tls-verify=false", "-u", name, "-p", password, place)
+        return await run(*command, env=self._env)
+
     async def podman_digest(self, reference: str) -> str:
         """Return the digest of an image that podman holds."""
         command = ("podman", "image", "inspect", "--format", "{{.Digest}}", reference)

@@ -104,6 +104,24 @@ async def test_containerd_and_its_cri_pull_with_their_users_rights(
     assert sum(each.sent_bytes >= MIB for each in reads) <= 1
 
 
+@pytest.mark.parametrize("kind", ["bearer"])
+async def test_podman_pulls_after_its_login(
+    registry: Registry, swarm: Swarm, secret: Image, containers: Callable[..., Containers]
+) -> None:
+    daemon = swarm.daemon("host")
+    engine = containers()
+    engine.use(registry, daemon)
+    reference = f"{registry.host}/private/app:v1"
+
+    refused = await engine.podman_pull(reference)
+    login = await engine.podman_login(registry, daemon, ALICE)
+    ended = await engine.podman_pull(reference)
+
+    assert refused.code != 0
+    assert (login.code, ended.code) == (0, 0), login.err + ended.err
+    assert await engine.podman_digest(reference) == secret.digest
+
+
 @pytest.mark.parametrize("kind", ["basic"])
 async def test_the_challenge_of_the_registry_reaches_the_engine(
     registry: Registry, swarm: Swarm, secret: Image, containers: Callable[..., Containers]

@@ -92,6 +92,17 @@ async def test_registry_that_is_down_needs_no_token(tmp_path: Path) -> None:
     assert for_registry(f"Bearer {token_in(told)}") == ""
 
 
+async def test_login_for_no_repository_is_told_to_nobody(tmp_path: Path) -> None:
+    async with a_host(tmp_path, "ann") as host, an_engine(host, "") as engine:
+        url = f"http://{engine._address}/v2/token?account=user&service=damselfly"
+        async with engine._client.get(url, headers={"Authorization": BASIC}) as told:
+            token = token_in(Told(told.status, told.headers, await told.read()))
+        checked = await engine.ask("/v2/", token=token)
+
+    assert for_registry(f"Bearer {token}") == ""
+    assert checked.status == 200
+
+
 async def test_realm_is_where_the_engine_reaches_the_mirror(tmp_path: Path) -> None:
     async with a_host(tmp_path, "ann") as host, an_engine(host, "") as engine:
         told = await engine.ask("/v2/")

@@ -36,9 +36,10 @@ from damselfly.faces.proxy.answering import FROM_HEADER, answer, log_answer, tol
 from damselfly.faces.proxy.registry_answers import pass_on, refusal
 from damselfly.faces.proxy.registry_tokens import (
     TOKEN_PATH,
+    VERSION,
     RegistryTokens,
-    challenge,
     for_registry,
+    welcome,
 )
 from damselfly.services.content import Content
 from damselfly.services.downloads import Downloads
@@ -53,7 +54,6 @@ from damselfly.wire.registry_paths import Kind, RegistryPath, parse_registry_pat
 OK: Final = 200
 REFUSALS: Final = range(400, 600)
 TAGS_REMEMBERED_MAX: Final = 10_000  # some hundred bytes each
-VERSION: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 # What of an engine's request a registry is asked with. Ranges are answered here, and only
 # passed on with what is passed on.
@@ -160,7 +160,7 @@ class Mirror:
     async def _answer(self, asked: Asked) -> web.StreamResponse:
         path = asked.path
         if path.kind is Kind.BASE and not self._is_base_meant(asked):
-            return challenge(asked.request)
+            return welcome(asked.request)
         if path.digest is not None and path.kind in (Kind.BLOB, Kind.MANIFEST):
             return await self._by_digest(asked, path.digest)
         if path.kind is Kind.MANIFEST:

@@ -39,20 +39,21 @@ _VALID_S: Final = 300  # clients take a minute at least; longer saves nothing
 _PUBLIC_HOST: Final = re.compile(r"[\w.:\[\]-]+")
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _PASSED: Final = ("account", "client_id", "offline_token")
+VERSION: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
+
 _UNSAID: Final = {"Cache-Control": "no-store"}
 
 
-def challenge(request: web.Request) -> web.Response:
-    """Return the answer to `GET /v2/`: tokens are to be had here."""
+def welcome(request: web.Request) -> web.Response:
+    """Return the answer to `GET /v2/`: tokens are to be had here; with one it is well."""
+    if request.headers.get("Authorization", "").startswith("Bearer "):
+        return web.json_response({}, headers=VERSION)
     host = request.host if _PUBLIC_HOST.fullmatch(request.host) else "localhost"
     words = f'Bearer realm="http://{host}{TOKEN_PATH}",service="{SERVICE}"'
     return web.json_response(
         {"errors": [{"code": "UNAUTHORIZED", "message": "a token is to be had at the realm"}]},
         status=UNAUTHORIZED,
-        headers={
-            "WWW-Authenticate": words,
-            "Docker-Distribution-Api-Version": "registry/2.0",
-        },
+        headers={"WWW-Authenticate": words, **VERSION},
     )
 
 
@@ -84,6 +85,8 @@ class RegistryTokens:
         if request.method != "GET":
             raise RegistryPathError(code="UNSUPPORTED", reason="ask by GET", status=405)
         scopes = request.query.getall("scope", [])
+        if not scopes:  # a login that is for no repository yet; whose could it be?
+            return _token(_NOTHING)
         registry, theirs = self._understood(scopes)
         scheme, words = await self._challenge(registry)
         given = request.headers.get("Authorization", "")
