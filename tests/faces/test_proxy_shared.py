@@ -1,11 +1,13 @@
 """Requests that a rule sends through the swarm: shared, refused, or left to the source."""
 
+import asyncio
 import contextlib
 import hashlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from damselfly.core.proxying.rules import USUAL_RULES, Action, ProxyRule, Target
@@ -17,6 +19,7 @@ from fakes.source import FakeSource, random_bytes
 from services.hosts import SOURCE, a_host, a_supernode
 
 DATA = random_bytes(3_000_000, seed=4)
+SECRET = ("Authorization", "Bearer s3cret")
 P2P = ProxyRule(action=Action.P2P, host="127.0.0.1", filtered_query=("sig",))
 
 
@@ -130,6 +133,24 @@ async def test_a_blob_that_is_another_is_cut_and_never_looks_whole(
     assert got.code != 0 or got.out.split()[0] == "502"
 
 
+async def test_who_lacks_the_right_gets_the_refusal_of_the_source(
+    tmp_path: Path, fake: FakeSource
+) -> None:
+    fake.add("/models/a", DATA, required_header=SECRET)
+    url, header = fake.url("/models/a"), ("--header", ": ".join(SECRET))
+
+    async with two_proxies(tmp_path, P2P) as (ann, bob):
+        allowed = await ann.curl(url, *header, "--output", "/dev/null")
+        without = await bob.curl(url)
+        wrong = await bob.curl(url, "--header", "Authorization: Bearer other")
+        right = await bob.curl(url, *header, "--output", f"{tmp_path}/got")
+
+    assert [each.out.split()[-2] for each in (allowed, without, wrong)] == ["200", "403", "403"]
+    assert right.out.split()[0] == "200"
+    assert (tmp_path / "got").read_bytes() == DATA
+    assert [request.method for request in fake.requests if request.status == 200].count("GET") == 1
+
+
 async def test_a_refusal_comes_as_the_source_says_it(tmp_path: Path, fake: FakeSource) -> None:
     headers = {"WWW-Authenticate": 'Bearer realm="x"', "X-Why": "because"}
     fake.add("/models/a", b"", status=401, headers=headers)
@@ -170,6 +191,30 @@ async def test_what_only_the_source_can_answer_goes_direct(
     assert same.out.split()[-2] == "304"
     assert post.out.split()[-2] == "200"
     assert all("Via" in seen for seen in fake.headers_seen)
+
+
+async def test_a_thousand_requests_at_once_read_the_source_once(
+    tmp_path: Path, fake: FakeSource
+) -> None:
+    fake.add("/models/a", DATA[: 1 << 20])
+    expected = hashlib.sha256(DATA[: 1 << 20]).digest()
+    client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def get(proxy_url: str) -> bytes:
+        async with client.get(fake.url("/models/a"), proxy=proxy_url) as response:
+            return hashlib.sha256(await response.read()).digest()
+
+    async with (
+        client,
+        a_host(tmp_path, "ann") as ann,
+        of_host(tmp_path, ann, P2P) as proxy,
+        asyncio.TaskGroup() as tasks,
+    ):
+        gotten = [tasks.create_task(get(f"http://127.0.0.1:{proxy.port}")) for _ in range(1000)]
+        await asyncio.wait(gotten)
+
+    assert {each.result() for each in gotten} == {expected}
+    assert gets(fake) == 1
 
 
 @pytest.mark.parametrize(
