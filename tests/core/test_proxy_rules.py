@@ -91,6 +91,14 @@ def test_a_redirected_request_is_judged_by_the_rules_after() -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "[::1]"])
+def test_what_each_host_means_otherwise_is_shared_only_by_a_rule_that_names_it(host: str) -> None:
+    url = f"http://{host}:5000/v2/a/blobs/sha256:0"
+
+    assert judged(*USUAL_RULES, url=url)[0] is DIRECT
+    assert judged(ProxyRule(action=P2P, host=host), url=url)[0] is P2P
+
+
 def test_rules_that_redirect_to_each_other_make_no_circle() -> None:
     there = ProxyRule(action=REDIRECT, host="a.example", redirect_to="b.example")
     back = ProxyRule(action=REDIRECT, host="b.example", redirect_to="a.example")

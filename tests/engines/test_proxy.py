@@ -31,6 +31,7 @@ redirect_to = "{url}"
 
 [[daemon.proxy.rules]]
 action = "p2p"
+host = "127.0.0.1"
 path = "/v2/**/blobs/sha256:*"
 """
 

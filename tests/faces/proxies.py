@@ -28,9 +28,10 @@ async def share_nothing(_: web.BaseRequest, __: Verdict) -> web.StreamResponse |
 
 
 class RunningProxy:
-    def __init__(self, port: int, ca_file: Path) -> None:
+    def __init__(self, port: int, ca_file: Path, ways: list[str]) -> None:
         self.port = port
         self.ca_file = ca_file
+        self.ways = ways  # what became of the requests so far
 
     async def curl(self, *arguments: str, user: str = "") -> Ended:
         """Run curl; its output ends with a line of the status, and that of CONNECT."""
@@ -74,18 +75,21 @@ async def a_proxy(
     async def hello(_: web.Request) -> web.Response:
         return web.Response(text="mirror")
 
+    ways: list[str] = []
     proxy = ForwardProxy(
         ProxyOptions(rules=rules, **options),
         source or SourceOptions(ca_file=str(LOOPBACK_PEM)),
         secret=secret,
         share=share,
         load_ca=lambda: load_ca(str(folder)),
+        count=ways.append,
     )
     app = web.Application(middlewares=[proxy.middleware()])
     app.router.add_get("/v2/", hello)
     try:
         async with serving(app, "127.0.0.1:0", cancels=True) as address:
-            yield RunningProxy(int(address.rpartition(":")[2]), certificate_path(str(folder)))
+            port = int(address.rpartition(":")[2])
+            yield RunningProxy(port, certificate_path(str(folder)), ways)
     finally:
         await proxy.close()
 

@@ -75,6 +75,21 @@ async def test_a_host_that_a_rule_names_is_opened_with_our_ca(
     assert f"Content-Length: {len(DATA)}" in head.out
     assert distrusted.code == 60
     assert all(seen["Via"].startswith("1.1 damselfly-") for seen in secure.headers_seen)
+    assert proxy.ways == ["opened", "p2p", "opened", "direct", "opened"]
+
+
+async def test_a_body_is_asked_for_inside_an_opened_connection(
+    tmp_path: Path, secure: FakeSource
+) -> None:
+    (tmp_path / "body").write_bytes(DATA)
+    async with a_proxy(tmp_path, OPENED, connect_ports=(port_of(secure),)) as proxy:
+        flags = ("--cacert", str(proxy.ca_file), "--header", "Expect: 100-continue", "--verbose")
+        body = ("--data-binary", f"@{tmp_path}/body", "--output", "/dev/null")
+        # Without the word curl would wait for longer than this test may take.
+        got = await proxy.curl(*flags, "--expect100-timeout", "600", *body, secure.url("/models/a"))
+
+    assert got.out.split()[0] == "200"
+    assert got.err.count("HTTP/1.1 100 Continue") == 1
 
 
 async def test_an_opened_connection_takes_many_requests(tmp_path: Path, secure: FakeSource) -> None:

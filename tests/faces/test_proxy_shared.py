@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from damselfly.core.proxying.rules import USUAL_RULES, Action, ProxyRule, Target
+from damselfly.core.proxying.rules import BLOBS, Action, ProxyRule, Target
 from damselfly.faces.proxy.shared import Sharing, digest_in
 from damselfly.services.options import SourceOptions
 from damselfly.services.peer_host import PeerHost
@@ -19,6 +19,7 @@ from fakes.source import FakeSource, random_bytes
 from services.hosts import SOURCE, a_host, a_supernode
 
 DATA = random_bytes(3_000_000, seed=4)
+BLOBS_HERE = ProxyRule(action=Action.P2P, host="127.0.0.1", path=BLOBS)
 SECRET = ("Authorization", "Bearer s3cret")
 P2P = ProxyRule(action=Action.P2P, host="127.0.0.1", filtered_query=("sig",))
 
@@ -111,7 +112,7 @@ async def test_a_blob_is_named_by_the_digest_in_its_path(tmp_path: Path, fake: F
     for path in paths:
         fake.add(path, DATA)
 
-    async with a_host(tmp_path, "ann") as ann, of_host(tmp_path, ann, *USUAL_RULES) as proxy:
+    async with a_host(tmp_path, "ann") as ann, of_host(tmp_path, ann, BLOBS_HERE) as proxy:
         for path in paths:
             got = await proxy.curl(fake.url(path), "--output", f"{tmp_path}/got")
 
@@ -127,7 +128,7 @@ async def test_a_blob_that_is_another_is_cut_and_never_looks_whole(
     path = f"/v2/a/blobs/sha256:{'0' * 64}"
     fake.add(path, DATA)
 
-    async with a_host(tmp_path, "ann") as ann, of_host(tmp_path, ann, *USUAL_RULES) as proxy:
+    async with a_host(tmp_path, "ann") as ann, of_host(tmp_path, ann, BLOBS_HERE) as proxy:
         got = await proxy.curl(fake.url(path), "--output", "/dev/null")
 
     assert got.code != 0 or got.out.split()[0] == "502"

@@ -79,7 +79,7 @@ class PeerHost:
     ) -> None:
         self._options = options
         self._store = store
-        self._metrics = metrics
+        self.metrics = metrics
         self.address = ""
         self.source = source
         rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
@@ -128,7 +128,7 @@ class PeerHost:
             self.source,
             self._options.source,
             link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S,
-            metrics=self._metrics,
+            metrics=self.metrics,
             rng=rng,
             now_wall_s=wall_s,
         )
@@ -140,7 +140,7 @@ class PeerHost:
         app.router.add_get("/v1/editions/{edition_id}/blocks/{block_index}", self.uploads.handle)
         add_admin_routes(
             app,
-            metrics=self._metrics,
+            metrics=self.metrics,
             tasks=self.tasks_seen,
             hosts=self.hosts_seen,
             health=self.health,
@@ -150,9 +150,9 @@ class PeerHost:
     async def tick(self) -> None:
         """Keep the gauges current, until cancelled."""
         while True:
-            self._metrics.cache_bytes.set(self._store.used_bytes())
-            self._metrics.cache_editions.set(len(self._store.entries()))
-            self._metrics.sessions.set(int(self.is_connected))
+            self.metrics.cache_bytes.set(self._store.used_bytes())
+            self.metrics.cache_editions.set(len(self._store.entries()))
+            self.metrics.sessions.set(int(self.is_connected))
             await asyncio.sleep(TICK_S)
 
     def end(self) -> None:

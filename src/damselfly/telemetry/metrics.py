@@ -37,6 +37,9 @@ class Metrics:
         self.cache_editions = self._gauge("damselfly_cache_editions", "Editions in the cache.")
         self.sessions = self._gauge("damselfly_sessions", "Hosts with a session.")
         self.tasks = self._gauge("damselfly_tasks", "Editions that hosts take part in.")
+        self.proxy_requests = self._counter(
+            "damselfly_proxy_requests", "Requests to the HTTP proxy, by what became of them.", "way"
+        )
         self.hosts_banned = self._counter("damselfly_hosts_banned", "Bans of hosts.")
         self.scheduler_handle_seconds = Histogram(
             "damselfly_scheduler_handle_seconds",

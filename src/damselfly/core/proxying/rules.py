@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Final, Self, assert_never
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from damselfly.core.proxying.networks import is_for_host_alone
 from damselfly.core.proxying.patterns import HostPattern, PathPattern
 from damselfly.core.task import normalise_url
 
@@ -114,6 +115,12 @@ class Target:
             path=parts.path,
             query=parts.query,
         )
+
+    @property
+    def is_for_host_alone(self) -> bool:
+        """Whether each host means another one by it, the SuperNode too."""
+        is_local_name = self.host == "localhost" or self.host.endswith(".localhost")
+        return is_local_name or is_for_host_alone(self.host)
 
     @property
     def authority(self) -> str:
@@ -231,8 +238,8 @@ class Rules:
             if rule.use_https:
                 target = target.with_https()
             said = f"rule {number} says {action}"
-            if action is Action.P2P and not_shared:
-                action, said = Action.DIRECT, f"{said}, but {not_shared}"
+            if action is Action.P2P and (reason := not_shared or _why_not_swarm(target, host)):
+                action, said = Action.DIRECT, f"{said}, but {reason}"
             match action:
                 case Action.REDIRECT:
                     continue
@@ -274,6 +281,12 @@ class Rules:
         return port in self._connect_ports or any(
             hosts.port == port and hosts.matches(host, port) for _, hosts, _ in self._rules
         )
+
+
+def _why_not_swarm(target: Target, host: HostPattern) -> str:
+    if target.is_for_host_alone and not host.names_a_host:
+        return f"each host means another by {target.host}, and only a rule that names it shares it"
+    return ""
 
 
 def _mismatch(target: Target, rule: ProxyRule, host: HostPattern, path: PathPattern) -> str:

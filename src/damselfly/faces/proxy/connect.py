@@ -84,12 +84,14 @@ class Connects:
         load_ca: Callable[[], "OwnCa"],
         connect_timeout_s: float,
         serve: Serve,
+        count: Callable[[str], None],
     ) -> None:
         self._rules = rules
         self._tunnels = tunnels
         self._load_ca = load_ca
         self._connect_timeout_s = connect_timeout_s
         self._serve = serve
+        self._count = count
         self._ca: OwnCa | None = None
 
     async def carry_out(self, request: web.BaseRequest, client: Client) -> web.StreamResponse:
@@ -105,6 +107,7 @@ class Connects:
             raise RefusedError(status=403, text=opening.reason)
         with self._tunnels.counted():
             log.debug("connect", host=host, port=port, why=opening.reason)
+            self._count(opening.way)
             if opening.way is Way.OPENED:
                 return await self._open(
                     request, Target(scheme="https", host=host, port=port), client
@@ -146,6 +149,7 @@ class Connects:
                 return await self._serve(inner, _target(inner, site.authority), client)
             except DamselflyError as exc:
                 log.info("proxy_refused", client=client.address, why=str(exc))
+                self._count("refused")
                 return answer_of(exc)
 
         server = _OneConnection(inside)

@@ -48,10 +48,12 @@ class ForwardProxy:
         secret: str,
         share: Share,
         load_ca: Callable[[], "OwnCa"],
+        count: Callable[[str], None],
     ) -> None:
         self._gate = Gate(options, secret=secret)
         self._rules = Rules(options.rules, connect_ports=options.connect_ports)
         self._share = share
+        self._count = count
         self._name = f"damselfly-{secrets.token_hex(8)}"  # of this process, to tell loops
         tunnels = Tunnels(tunnels_max=options.tunnels_max, idle_timeout_s=options.idle_timeout_s)
         self._upstream = Upstream(
@@ -66,6 +68,7 @@ class ForwardProxy:
             load_ca=load_ca,
             connect_timeout_s=source.connect_timeout_s,
             serve=self._serve,
+            count=count,
         )
 
     async def close(self) -> None:
@@ -84,6 +87,7 @@ class ForwardProxy:
                 return await self._proxy(request, handler, client)
             except DamselflyError as exc:
                 log.info("proxy_refused", client=client.address, why=str(exc))
+                self._count("refused")
                 return answer_of(exc)
 
         return proxied
@@ -133,6 +137,7 @@ class ForwardProxy:
         if not is_trusted and address_of(asked.host) is not None:
             check_destination(client, asked.host, asked.port, [asked.host])
         log.debug("judged", host=asked.host, action=verdict.action, why=verdict.reason)
+        self._count(verdict.action)
         match verdict.action:
             case Action.P2P:
                 shared = await self._share(request, verdict)

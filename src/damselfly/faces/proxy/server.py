@@ -45,6 +45,7 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
         secret=read_proxy_secret(options.proxy),
         share=Sharing(host.downloads).share,
         load_ca=lambda: _load_ca(options.data),
+        count=lambda way: host.metrics.proxy_requests.labels(way).inc(),
     )
     await asyncio.to_thread(_make_ca, options.data)
     app = web.Application(middlewares=[proxy.middleware()])
