@@ -35,9 +35,6 @@ from damselfly.wire import session_messages as wire
 
 HOLDINGS_MAX: Final = 10_000  # told in a hello; 100 bytes each
 TICK_S: Final = 2.0
-# Fetches at a time for each upload slot. About half of them wait in the queue of a parent, so
-# that it never idles: 8 hosts at 80 Mbit/s took 1.20 of the bound with 1, 1.15 with 2.
-DOWNLOADS_PER_SLOT: Final = 2
 LINK_RATE_BYTES_PER_S: Final = 125e6  # cuts a content that is read without any SuperNode
 
 
@@ -115,7 +112,7 @@ class PeerHost:
                 authorising=Authorising(seeding, store, window_s=options.source.access_window_s),
                 session=self.session or None,
                 uploads=self.uploads,
-                slots=options.uploads.slots * DOWNLOADS_PER_SLOT,
+                slots=options.uploads.slots,
                 throttle=Throttle(options.download_rate_bytes_per_s),
                 metrics=metrics,
                 rng=rng,
