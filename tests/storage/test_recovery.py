@@ -90,6 +90,39 @@ def test_a_killed_download_goes_on_with_what_it_had(root: Path, boot_id: str) ->
         assert entry.read_span(Span(0, CONTENT_BYTES)) == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("is_settled", "boot_id", "is_back"),
+    [
+        (False, "boot-1", True),  # a kill: the kernel had it all
+        (True, "boot-2", True),  # a crash: the disk had it all
+        (False, "boot-2", False),  # a crash before that: the bytes tell
+    ],
+)
+def test_a_sealed_entry_with_lost_bytes_comes_back_only_as_far_as_it_is_believed(
+    root: Path, *, is_settled: bool, boot_id: str, is_back: bool
+) -> None:
+    with a_killed_store(root) as store:
+        entry = store.open(an_edition())
+        fill(entry, CONTENT)
+        entry.seal(None)
+        if is_settled:
+            store.settle()
+    content = folder_of(root, an_edition()) / "content"
+    stamp = content.stat().st_mtime_ns
+    content.write_bytes(bytes(CONTENT_BYTES))
+    os.utime(content, ns=(stamp, stamp))
+
+    with a_disk_store(root, boot_id=boot_id) as store:
+        assert (store.find(an_edition().edition_id) is not None) == is_back
+
+
+def test_a_sealed_entry_that_the_disk_had_in_time_comes_back_unsettled(root: Path) -> None:
+    left_behind(root, is_sealed=True)
+
+    with a_disk_store(root, boot_id="boot-2") as store:
+        assert found(store, an_edition()).is_sealed
+
+
 def test_all_that_is_known_of_an_edition_comes_back(root: Path) -> None:
     edition = Edition(
         edition_id=an_edition().edition_id,

@@ -22,6 +22,7 @@ from damselfly.services.links import Links
 from damselfly.services.options import RegistryOptions, SourceOptions, UploadOptions
 from damselfly.services.registries import trusts_of
 from damselfly.services.seeding import Seeding
+from damselfly.services.stores import keep_settled
 from damselfly.services.uploads import Uploads
 from damselfly.services.web_server import client_session, serving
 from damselfly.storage.store import BlockStore
@@ -256,7 +257,10 @@ async def running_host(
                 tasks=tasks,
             )
             async with serving(host.routes(), options.listen) as host.address:
-                background = [tasks.create_task(host.tick(), name="tick")]
+                background = [
+                    tasks.create_task(host.tick(), name="tick"),
+                    tasks.create_task(keep_settled(store), name="settle"),
+                ]
                 if host.session:
                     background.append(tasks.create_task(host.session.run(), name="session"))
                 try:

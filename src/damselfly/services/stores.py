@@ -1,10 +1,15 @@
-"""From options to a store on disk."""
+"""From options to a store on disk, and what the store does beside its users' work."""
 
+import asyncio
 from pathlib import Path
+from typing import Final
 
 from damselfly.clock import wall_s
 from damselfly.services.options import CacheOptions
 from damselfly.storage.disk import DiskStore, boot_id
+from damselfly.storage.store import BlockStore
+
+SETTLE_S: Final = 5.0  # what a crash of the machine costs at most is reading this again
 
 
 def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
@@ -20,3 +25,10 @@ def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
         boot_id=boot_id(),
         now_wall_s=wall_s,
     )
+
+
+async def keep_settled(store: BlockStore) -> None:
+    """Let the disk have what was sealed, beside the work of others, until cancelled."""
+    while True:
+        await asyncio.sleep(SETTLE_S)
+        await asyncio.to_thread(store.settle)

@@ -11,7 +11,7 @@ from damselfly.services.host_sessions import HostSessions
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.registries import trusts_of
 from damselfly.services.seeding import Seeding
-from damselfly.services.stores import open_store
+from damselfly.services.stores import keep_settled, open_store
 from damselfly.services.supernode import SuperNode
 from damselfly.services.web_server import client_session, serving
 from damselfly.telemetry.metrics import Metrics
@@ -76,7 +76,10 @@ async def run_supernode(
                 hosts=supernode.views().hosts,
                 health=supernode.views().health,
             )
-            background = [tasks.create_task(supernode.tick(), name="tick")]
+            background = [
+                tasks.create_task(supernode.tick(), name="tick"),
+                tasks.create_task(keep_settled(store), name="settle"),
+            ]
             async with serving(app, options.listen) as address:
                 on_ready(address)
                 await stop.wait()

@@ -26,6 +26,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
         is_public: The source gave it to somebody who showed no credentials.
         content_mtime_ns: Time stamp of a sealed content.
         content_bytes: Its length.
+        is_settled: The disk has all of a sealed content: it outlives a crash of the machine.
     """
 
     edition_id: str
@@ -43,6 +44,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
     used_wall_s: float = 0.0
     content_mtime_ns: int = 0
     content_bytes: int = 0
+    is_settled: bool = False
 
     @classmethod
     def of(cls, edition: Edition, **state: str | float | bool) -> Self:
@@ -98,6 +100,6 @@ def write_edition_file(folder: Path, known: EditionFile) -> None:
     with temporary.open("wb") as file:
         file.write(msgspec.json.encode(known))
         file.flush()
-        if known.is_sealed:
+        if known.is_settled:
             os.fsync(file.fileno())
     temporary.replace(folder / "edition.json")

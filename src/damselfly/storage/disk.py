@@ -11,9 +11,9 @@
 
 After a SIGKILL the kernel still has all that was written, so the journal is believed. After
 a crash of the machine it may have the journal and not the bytes, so the blocks of an entry
-that was not sealed are hashed again; sealing waits for the disk. The content of a sealed
-entry may be a hard link of somebody's output (placing.py): its time stamp and length are
-compared before use, and an entry that somebody wrote into is dropped.
+that was not settled are hashed again; nobody waits for the disk but `settle`. The content of
+a sealed entry may be a hard link of somebody's output (placing.py): its time stamp and length
+are compared before use, and an entry that somebody wrote into is dropped.
 """
 
 import errno
@@ -229,6 +229,11 @@ class DiskStore:
     def used_bytes(self) -> int:
         """Return what all entries occupy."""
         return sum(entry.stored_bytes for entry in self.entries())
+
+    def settle(self) -> None:
+        """Wait until the disk has all that is sealed."""
+        for entry in self.entries():
+            entry.settle()
 
     def close(self) -> None:
         """Write what is not written, and give the folder free."""

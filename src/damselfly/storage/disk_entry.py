@@ -51,6 +51,7 @@ class DiskEntry(Entry):
         self._content: BinaryIO | None = None
         self._journal: BinaryIO | None = None
         self._sealed_stamp: tuple[int, int] | None = None
+        self._is_settled = False
         self._writing_file = threading.Lock()  # edition.json, by one thread at a time
 
     @property
@@ -109,7 +110,7 @@ class DiskEntry(Entry):
             with journal.open("r+b") as file:
                 file.truncate(RECORD_BYTES * len(records))
         if known.is_sealed:
-            self._load_sealed(known, records)
+            self._load_sealed(known, records, is_same_boot=is_same_boot)
             return
         with self._lock:
             for record in records:
@@ -124,11 +125,17 @@ class DiskEntry(Entry):
         temporary.write_bytes(b"".join(record.encode() for record in self._records.values()))
         temporary.replace(self._folder / "journal")
 
-    def _load_sealed(self, known: EditionFile, records: list[Record]) -> None:
+    def _load_sealed(
+        self, known: EditionFile, records: list[Record], *, is_same_boot: bool
+    ) -> None:
+        self.is_sealed, self._is_settled = True, known.is_settled
         with self._lock:
             for record in records:
+                if not (is_same_boot or known.is_settled or self._is_right(record)):
+                    raise StorageDamagedError(
+                        path=str(self._folder), what="the machine crashed before the disk had it"
+                    )
                 self._note(record)
-        self.is_sealed = True
         self._sealed_stamp = (known.content_mtime_ns, known.content_bytes)
         if len(self._held) != self.edition.layout.block_count:
             raise StorageDamagedError(path=str(self._folder), what="its journal lacks blocks")
@@ -156,6 +163,7 @@ class DiskEntry(Entry):
             used_wall_s=self.used_wall_s,
             content_mtime_ns=mtime_ns,
             content_bytes=content_bytes,
+            is_settled=self._is_settled,
         )
 
     # --- blocks
@@ -220,20 +228,35 @@ class DiskEntry(Entry):
                 self._write_edition_file()
 
     def seal(self, digest: Digest | None) -> None:
-        """Record that all is held and checked, and wait until the disk has it."""
+        """Record that all is held and checked; `settle` waits for the disk."""
         assert len(self._held) == self.edition.layout.block_count
         if self.is_sealed:
             return
         self.edition = self.edition.with_digest(digest)
         with self._lock:
             self._check_alive()
-            content, journal = self._files()
-            os.fsync(content.fileno())
-            os.fsync(journal.fileno())
+            content, _ = self._files()
             status = os.fstat(content.fileno())
             self._sealed_stamp = (status.st_mtime_ns, status.st_size)
             self.is_sealed = True
         self._write_edition_file()
+
+    def settle(self) -> None:
+        """Wait until the disk has a sealed content; one that it cannot write is dropped."""
+        if self._is_settled or not self.is_sealed or self.is_dropped:
+            return
+        try:
+            # Through files of its own: nobody who reads or sends waits for the disk.
+            for name in ("content", "journal"):
+                file = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+            self._is_settled = True
+            self._write_edition_file()
+        except (OSError, StorageDamagedError):
+            self._store.drop(self)
 
     def check_unchanged(self) -> None:
         """Look whether somebody wrote into a sealed content.

@@ -191,6 +191,9 @@ class MemoryStore:
         """Return what all entries occupy."""
         return sum(entry.stored_bytes for entry in self.entries())
 
+    def settle(self) -> None:
+        """Do nothing: a memory outlives no crash."""
+
     def close(self) -> None:
         """Give all memory back."""
         for entry in self.entries():

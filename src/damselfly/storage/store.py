@@ -141,5 +141,8 @@ class BlockStore(Protocol):
     def used_bytes(self) -> int:
         """Return what all entries occupy."""
 
+    def settle(self) -> None:
+        """Wait until all that is sealed will outlive a crash of the machine; may take long."""
+
     def close(self) -> None:
         """Write what is not written, and give the folder free."""
