@@ -20,7 +20,7 @@ from damselfly.services.reading import store_block
 from damselfly.storage.store import StoredEdition
 from damselfly.transport.block_connection import BlockAnswer
 from damselfly.transport.throttle import Throttle
-from damselfly.wire.packed_block import trailer
+from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
 
 BUFFERS_KEPT_MAX: Final = 8
 
@@ -49,18 +49,18 @@ class BlockFetcher:
             ParentError: The parent did not give it.
             StorageError: It cannot be stored.
         """
-        buffer = self._buffers.pop() if self._buffers else bytearray(self._block_bytes)
+        buffer = self._buffers.pop() if self._buffers else bytearray(self._frame_bytes)
         started_s = now_s()
         outcome = "failed"
         try:
             length = self._length_of(block_index)
             await self._throttle.take(length)
             await self._parts.throttle.take(length)
-            body = memoryview(buffer)[:length]
+            frame = memoryview(buffer)[: HEADER_BYTES + length + TRAILER_BYTES]
             answer = await self._parts.connections.fetch(
-                address, self._entry.edition.edition_id, block_index, body, parent=host_id
+                address, self._entry.edition.edition_id, block_index, frame, parent=host_id
             )
-            await self._let_in(block_index, host_id, body, answer, expected)
+            await self._let_in(block_index, host_id, answer, expected)
             outcome = "stored"
         except ParentError as exc:
             outcome = failure_of(exc).value
@@ -76,8 +76,8 @@ class BlockFetcher:
         return answer.header.plain_bytes
 
     @property
-    def _block_bytes(self) -> int:
-        return self._entry.edition.block_bytes
+    def _frame_bytes(self) -> int:
+        return HEADER_BYTES + self._entry.edition.block_bytes + TRAILER_BYTES
 
     def _length_of(self, block_index: int) -> int:
         """Return the longest that a block can be; its length, once the size is known."""
@@ -90,14 +90,14 @@ class BlockFetcher:
         self,
         block_index: int,
         host_id: HostId,
-        body: memoryview,
         answer: BlockAnswer,
         expected: bytes,
     ) -> None:
-        plain = body[: answer.header.plain_bytes]
+        plain = answer.body
         reason = ""
-        if self._entry.edition.size_bytes is not None and len(plain) != len(body):
-            reason = f"it has {len(plain)} bytes instead of {len(body)}"
+        length = self._length_of(block_index)
+        if self._entry.edition.size_bytes is not None and len(plain) != length:
+            reason = f"it has {len(plain)} bytes instead of {length}"
 
         def check_and_store() -> str:
             if trailer(answer.header_bytes, crc32c.crc32c(plain)) != answer.trailer:

@@ -1,8 +1,8 @@
 """A block from a parent: one GET on a connection that is kept, received straight into a buffer.
 
-The body goes from the socket into the block's own buffer, without a copy in Python: a
+The packed block goes from the socket into its frame, without a copy in Python: a
 `BufferedProtocol` gives the loop the place where the next bytes belong. Only the few bytes
-of the HTTP head and the frame of the packed block are looked at here. The answers that are
+of the HTTP head, the header and the trailer are looked at here. The answers that are
 understood are those that our own hosts give (docs/protocols/blocks.md): HTTP/1.1 with
 Content-Length, no chunks, no compression.
 """
@@ -23,6 +23,7 @@ from damselfly.errors import (
     ParentUnreachableError,
     RemoteProtocolError,
 )
+from damselfly.transport.wakeups import WakeUps
 from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, PackedHeader
 
 HEAD_BYTES_MAX: Final = 8 << 10
@@ -35,24 +36,25 @@ RETRY_AFTER_S: Final = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockAnswer:
-    """A packed block as it came; the body is in the buffer that was given.
+    """A packed block as it came, in the frame that was given.
 
     Attributes:
         header: The header, parsed.
         header_bytes: As it came, for the trailer's check.
+        body: The body, where it was received.
         trailer: As it came.
     """
 
     header: PackedHeader
     header_bytes: bytes
+    body: memoryview
     trailer: bytes
 
 
 class _Exchange(asyncio.BufferedProtocol):
     """One connection, and the answer that is coming in on it.
 
-    An answer has three stretches after the HTTP head: header, body, trailer; `_targets` are
-    the places of those that are still to be filled.
+    The HTTP head goes into a buffer of its own, all that follows straight into the frame.
     """
 
     def __init__(self) -> None:
@@ -62,31 +64,34 @@ class _Exchange(asyncio.BufferedProtocol):
         self.is_reusable = False
         self._head = bytearray(HEAD_BYTES_MAX)
         self._head_filled = 0
-        self._targets: list[memoryview] = []
-        self._body: memoryview | None = None
+        self._frame = memoryview(b"")
+        self._filled = 0
+        self._length = 0  # of the packed block, once the head has told it
+        self._wakeups: WakeUps | None = None
+        self._pending_bytes = 0
         self._answer: asyncio.Future[None] | None = None
         self.status = 0
         self.retry_after_s = RETRY_AFTER_S
-        self.header_bytes = bytearray(HEADER_BYTES)
-        self.trailer = bytearray(TRAILER_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._wakeups = WakeUps(transport)
 
-    def begin(self, request: bytes, body: memoryview) -> asyncio.Future[None]:
+    def begin(self, request: bytes, frame: memoryview) -> asyncio.Future[None]:
         """Send a request; the future ends when the whole answer is here."""
         assert self.transport is not None
         self._head_filled, self.has_head, self.is_reusable = 0, False, False
-        self._targets, self._body = [], body
+        self._frame, self._filled, self._length = frame, 0, 0
+        self._pending_bytes = 0
         self.moved_s = now_s()
         self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self._answer
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the protocol's signature
-        if self._targets:
-            return self._targets[0]
+        if self._filled < self._length:
+            return self._frame[self._filled : self._length]
         if self._head_filled >= HEAD_BYTES_MAX:
             self._fail(RemoteProtocolError(f"an HTTP head above {HEAD_BYTES_MAX} bytes"))
             return memoryview(bytearray(HEAD_BYTES_MAX))  # what still comes is thrown away
@@ -96,7 +101,7 @@ class _Exchange(asyncio.BufferedProtocol):
         self.moved_s = now_s()
         if self._answer is None or self._answer.done():
             self.close()  # bytes that nobody asked for
-        elif self._targets:
+        elif self._filled < self._length:
             self._fill(nbytes)
         else:
             self._head_filled += nbytes
@@ -106,29 +111,25 @@ class _Exchange(asyncio.BufferedProtocol):
         end = self._head.find(b"\r\n\r\n", 0, self._head_filled)
         if end < 0:
             return
-        rest = bytes(self._head[end + 4 : self._head_filled])
+        rest = memoryview(self._head)[end + 4 : self._head_filled]
         try:
             length = self._parse_head(bytes(self._head[:end]))
         except (ValueError, UnicodeDecodeError):
             self._fail(RemoteProtocolError("an answer that is no HTTP"))
             return
         self.has_head = True
-        assert self._body is not None
         if self.status != 200:  # noqa: PLR2004  # its body is a sentence; closing is cheaper
             self.is_reusable = length <= len(rest)
             self._end()
             return
-        body_bytes = length - HEADER_BYTES - TRAILER_BYTES
-        if not 0 <= body_bytes <= len(self._body):
+        if not HEADER_BYTES + TRAILER_BYTES <= length <= len(self._frame):
+            body_bytes = length - HEADER_BYTES - TRAILER_BYTES
             self._fail(RemoteProtocolError(f"a block of {body_bytes} bytes"))
             return
-        header, trailer = memoryview(self.header_bytes), memoryview(self.trailer)
-        self._targets = [part for part in (header, self._body[:body_bytes], trailer) if part]
-        while rest and self._targets:
-            count = min(len(rest), len(self._targets[0]))
-            self._targets[0][:count] = rest[:count]
-            rest = rest[count:]
-            self._fill(count)
+        self._length = length
+        count = min(len(rest), length)
+        self._frame[:count] = rest[:count]
+        self._fill(count)
 
     def _parse_head(self, head: bytes) -> int:
         status_line, *lines = head.decode("latin-1").split("\r\n")
@@ -145,14 +146,22 @@ class _Exchange(asyncio.BufferedProtocol):
         return length
 
     def _fill(self, count: int) -> None:
-        target = self._targets[0][count:]
-        if target:
-            self._targets[0] = target
+        self._filled += count
+        assert self._wakeups is not None
+        missing = self._length - self._filled
+        if missing:
+            self._wakeups.wait_for(missing)
             return
-        del self._targets[0]
-        if not self._targets:
-            self.is_reusable = True
-            self._end()
+        self._wakeups.wait_for(1)
+        self.is_reusable = True
+        self._end()
+
+    def look_for_progress(self) -> None:
+        """Count as movement what has come in without waking us."""
+        pending = self._wakeups.pending_bytes() if self._wakeups else 0
+        if pending > self._pending_bytes:
+            self.moved_s = now_s()
+        self._pending_bytes = pending
 
     def _end(self) -> None:
         if self._answer is not None and not self._answer.done():
@@ -182,6 +191,11 @@ class _Exchange(asyncio.BufferedProtocol):
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
 
+    @property
+    def frame(self) -> memoryview:
+        """The packed block that came."""
+        return self._frame[: self._length]
+
 
 class BlockConnections:
     """Connections to parents, kept for the next block."""
@@ -202,11 +216,11 @@ class BlockConnections:
         address: str,
         edition_id: EditionId,
         block_index: int,
-        buffer: memoryview,
+        frame: memoryview,
         *,
         parent: str,
     ) -> BlockAnswer:
-        """Ask a parent for a block; its body is in `buffer` when this returns.
+        """Ask a parent for a block, and receive it into a frame.
 
         Whether it is the block that was meant is for the caller to check.
 
@@ -214,7 +228,7 @@ class BlockConnections:
             address: `host:port` of the parent.
             edition_id: The edition.
             block_index: The block.
-            buffer: Room for the longest body that is right.
+            frame: Room for the longest packed block that is right, and no more.
             parent: Its id, for messages.
 
         Raises:
@@ -228,7 +242,7 @@ class BlockConnections:
         for _ in range(2):  # a kept connection may have been closed by the other side
             exchange, is_kept = await self._connect(address, parent)
             try:
-                await self._exchange(exchange, request, buffer, parent)
+                await self._exchange(exchange, request, frame, parent)
             except ConnectionError as exc:
                 if is_kept and not exchange.has_head:
                     continue
@@ -260,16 +274,17 @@ class BlockConnections:
         return exchange, False
 
     async def _exchange(
-        self, exchange: _Exchange, request: bytes, buffer: memoryview, parent: str
+        self, exchange: _Exchange, request: bytes, frame: memoryview, parent: str
     ) -> None:
         loop = asyncio.get_running_loop()
-        answer = exchange.begin(request, buffer)
+        answer = exchange.begin(request, frame)
         self._asked.add(exchange)
         timer: asyncio.TimerHandle
 
         def look() -> None:
             nonlocal timer
             limit_s = STALL_TIMEOUT_S if exchange.has_head else HEAD_TIMEOUT_S
+            exchange.look_for_progress()
             left_s = exchange.moved_s + limit_s - now_s()
             if answer.done():
                 return
@@ -308,8 +323,9 @@ class BlockConnections:
                 raise ParentBusyError(parent=parent, retry_after_s=exchange.retry_after_s)
             case status:
                 raise ParentUnreachableError(parent=parent, reason=f"it answered {status}")
+        frame = exchange.frame
         try:
-            header = PackedHeader.decode(exchange.header_bytes)
+            header = PackedHeader.decode(frame)
         except RemoteProtocolError as exc:
             error = BlockCorruptError(parent=parent, block_index=block_index, reason=str(exc))
             raise error from exc
@@ -317,10 +333,15 @@ class BlockConnections:
             raise BlockCorruptError(
                 parent=parent, block_index=block_index, reason="another block than asked for"
             )
+        if header.body_bytes != len(frame) - HEADER_BYTES - TRAILER_BYTES:
+            raise BlockCorruptError(
+                parent=parent, block_index=block_index, reason="its length is not its header's"
+            )
         return BlockAnswer(
             header=header,
-            header_bytes=bytes(exchange.header_bytes),
-            trailer=bytes(exchange.trailer),
+            header_bytes=bytes(frame[:HEADER_BYTES]),
+            body=frame[HEADER_BYTES:-TRAILER_BYTES],
+            trailer=bytes(frame[-TRAILER_BYTES:]),
         )
 
     def close(self) -> None:
