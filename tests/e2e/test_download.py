@@ -1,11 +1,11 @@
 """The straight way, with real processes: a source, a SuperNode, daemons, dfget."""
 
 import asyncio
-import hashlib
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import blake3
 import pytest
 
 from e2e.processes import Ended, Running, Site, a_site, dfget
@@ -60,7 +60,7 @@ async def test_swarm_reads_the_source_once_and_all_get_the_same_bytes(
     assert gets(source) == [""]
     assert source.bytes_sent == len(data)
     found = running[0].result().json
-    assert found["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert found["digest"] == f"blake3:{blake3.blake3(data).hexdigest()}"
     from_peers = sum(task.result().json["bytes_by"]["peers"] for task in running)
     assert from_peers > len(data)
 

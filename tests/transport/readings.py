@@ -3,7 +3,7 @@
 import socket
 
 from damselfly.core.task import TaskSpec, Validators
-from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.provider import SourceAnswer, SourceReading
 from damselfly.transport.sources.http import HttpSource
 from fakes.source import FakeSource, random_bytes
 
@@ -26,7 +26,16 @@ async def read_all(
         spec, start_byte=start_byte, stop_byte=stop_byte, validators=validators
     )
     async with reading:
-        return reading.answer, b"".join([chunk async for chunk in reading.chunks()])
+        return reading.answer, await body_of(reading)
+
+
+async def body_of(reading: SourceReading, *, part_bytes: int = 1000) -> bytes:
+    """Read a body to its end, in parts."""
+    body = bytearray()
+    part = bytearray(part_bytes)
+    while count := await reading.read_into(memoryview(part)):
+        body += part[:count]
+    return bytes(body)
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ from damselfly.core.task import TaskSpec, Validators
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.http import HttpSource
 from fakes.source import DATE, FakeSource, random_bytes
-from transport.readings import DATA, read_all, spec_of
+from transport.readings import DATA, body_of, read_all, spec_of
 
 SHA256 = Digest("sha256", hashlib.sha256(DATA).hexdigest())
 SECRET = "c0ffee-secret"
@@ -216,12 +216,39 @@ async def test_leaving_a_reading_midway_frees_its_connection(fake: FakeSource) -
     await http.close()
 
 
-async def test_a_large_content_comes_in_large_chunks(fake: FakeSource, http: HttpSource) -> None:
-    fake.add("/f", random_bytes(8 << 20, seed=3))
+@pytest.mark.parametrize("part_bytes", [1 << 16, (1 << 20) + 1, 9 << 20])
+async def test_a_large_content_is_received_into_the_buffers_of_its_reader(
+    fake: FakeSource, http: HttpSource, part_bytes: int
+) -> None:
+    data = random_bytes(8 << 20, seed=3)
+    fake.add("/f", data)
 
     async with await http.read(spec_of(fake)) as reading:
-        lengths = [len(chunk) async for chunk in reading.chunks()]
+        assert await body_of(reading, part_bytes=part_bytes) == data
+        assert await reading.read_into(memoryview(bytearray(10))) == 0
 
-    assert sum(lengths) == 8 << 20
-    assert min(lengths[:-1]) >= 128 << 10
-    assert max(lengths) <= 4 << 20
+
+async def test_a_reader_that_pauses_gets_the_rest_later(fake: FakeSource, http: HttpSource) -> None:
+    data = random_bytes(8 << 20, seed=4)
+    fake.add("/f", data)
+    first, rest = bytearray(1000), bytearray(len(data) - 1000)
+
+    async with await http.read(spec_of(fake)) as reading:
+        await reading.read_into(memoryview(first))
+        other = await http.read(spec_of(fake))  # others are served meanwhile
+        async with other:
+            assert await body_of(other, part_bytes=1 << 20) == data
+        assert await reading.read_into(memoryview(rest)) == len(rest)
+
+    assert first + rest == data
+
+
+async def test_a_large_content_of_unknown_length_ends_with_its_last_bytes(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    data = random_bytes(3 << 20, seed=5)
+    fake.add("/f", data, chunked=True)
+
+    async with await http.read(spec_of(fake)) as reading:
+        assert reading.answer.stop_byte is None
+        assert await body_of(reading, part_bytes=1 << 20) == data

@@ -12,7 +12,7 @@ from damselfly.errors import (
     SourceUnreachableError,
 )
 from damselfly.transport.sources.http import HttpSource
-from fakes.source import FakeSource
+from fakes.source import FakeSource, random_bytes
 from transport.readings import DATA, free_port, read_all, spec_of
 
 SECRET = "c0ffee-secret"
@@ -115,14 +115,32 @@ async def test_bytes_after_the_promised_length_are_never_handed_over(
 
 async def test_what_came_before_a_break_is_handed_over(fake: FakeSource, http: HttpSource) -> None:
     fake.add("/f", DATA, lie_bytes=1)
-    received = b""
+    received, part = bytearray(), bytearray(1000)
 
     with pytest.raises(SourceUnreachableError):  # noqa: PT012  # the loop is what raises
         async with await http.read(spec_of(fake)) as reading:
-            async for chunk in reading.chunks():
-                received += chunk
+            while count := await reading.read_into(memoryview(part)):
+                received += part[:count]
 
     assert DATA.startswith(received)
+
+
+async def test_a_large_content_that_breaks_midway_says_so(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    fake.add("/f", random_bytes(4 << 20, seed=6), lie_bytes=1)
+
+    with pytest.raises(SourceUnreachableError, match="it closed"):
+        await read_all(http, spec_of(fake))
+
+
+async def test_a_large_content_that_falls_silent_midway_says_so(
+    fake: FakeSource, impatient: HttpSource
+) -> None:
+    fake.add("/f", random_bytes(4 << 20, seed=7), stall_after_bytes=3 << 20)
+
+    with pytest.raises(SourceUnreachableError, match=r"nothing for 0\.1 s"):
+        await read_all(impatient, spec_of(fake))
 
 
 async def test_a_source_that_falls_silent_midway_is_unreachable(

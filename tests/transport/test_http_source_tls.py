@@ -9,8 +9,8 @@ import pytest
 import fakes.source
 from damselfly.errors import SourceUnreachableError
 from damselfly.transport.sources.http import HttpSource
-from fakes.source import FakeSource
-from transport.readings import DATA, read_all, spec_of
+from fakes.source import FakeSource, random_bytes
+from transport.readings import DATA, body_of, read_all, spec_of
 
 CERTIFICATE = Path(fakes.source.__file__).parent / "tls" / "loopback.pem"
 
@@ -41,4 +41,15 @@ async def test_a_certificate_in_the_file_of_the_settings_is_trusted(fake: FakeSo
     _, data = await read_all(http, spec_of(fake))
 
     assert data == DATA
+    await http.close()
+
+
+async def test_a_large_content_comes_whole_by_tls(fake: FakeSource) -> None:
+    http = HttpSource(ca_file=str(CERTIFICATE))
+    data = random_bytes(8 << 20, seed=8)
+    fake.add("/f", data)
+
+    async with await http.read(spec_of(fake)) as reading:
+        assert await body_of(reading, part_bytes=3 << 20) == data
+
     await http.close()

@@ -24,6 +24,7 @@ BlockHandler = Callable[[int, bytes], None]
 """Called with the index and the BLAKE3 digest of each block that was stored."""
 
 BLOCKS_AHEAD_MAX: Final = 2  # one is being written, one waits; more only holds memory
+PART_BYTES: Final = 1 << 20  # between two looks at a rate limit
 
 
 def store_block(
@@ -74,10 +75,7 @@ class BlockReader:
         self._on_bytes = on_bytes
         self._block_bytes = entry.edition.block_bytes
         self.position = 0
-        # Filled up to `_filled`; stored ones are filled again, for fresh memory costs more
-        # than the bytes that are copied into it.
-        self._buffer = bytearray(self._block_bytes)
-        self._filled = 0
+        # Stored ones are filled again: fresh memory costs more than the bytes that fill it.
         self._spare: list[bytearray] = []
         self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(BLOCKS_AHEAD_MAX - 1)
 
@@ -109,36 +107,46 @@ class BlockReader:
             raise failure
 
     async def _cut(self, reading: SourceReading) -> None:
-        size = self._entry.edition.size_bytes
-        async for chunk in reading.chunks():
-            await self._throttle.take(len(chunk))
-            self._on_bytes(len(chunk))
-            rest = memoryview(chunk)
-            while rest:
-                taken = min(len(rest), self._block_bytes - self._filled)
-                self._buffer[self._filled : self._filled + taken] = rest[:taken]
-                self._filled += taken
-                rest = rest[taken:]
-                if self._filled == self._block_bytes:
-                    await self._hand_over()
-        if size is None:  # before the last block is stored, which may be a short one
-            self._entry.set_size(self.position + self._filled)
-        if self._filled:
-            await self._hand_over()
-        if size is not None and reading.answer.stop_byte is None and self.position != size:
+        size, stop = self._entry.edition.size_bytes, reading.answer.stop_byte
+        while stop is None or self.position < stop:
+            buffer = self._spare.pop() if self._spare else bytearray(self._block_bytes)
+            wanted = self._block_bytes
+            if stop is not None:
+                wanted = min(wanted, stop - self.position)
+            filled = await self._fill(reading, memoryview(buffer)[:wanted])
+            if size is None and filled < self._block_bytes:
+                # Before the last block is stored, which may be a short one.
+                self._entry.set_size(self.position + filled)
+            if filled:
+                await self._hand_over(buffer, filled)
+            if filled < wanted:
+                break
+        if size is None:
+            self._entry.set_size(self.position)
+        elif stop is None and self.position != size:
             reason = f"{self.position} bytes instead of {size}"
             raise SourceBrokenError(url=self._url, reason=reason)
 
-    async def _hand_over(self) -> None:
+    async def _fill(self, reading: SourceReading, block: memoryview) -> int:
+        filled = 0
+        while filled < len(block):
+            part = block[filled : filled + PART_BYTES]
+            count = await reading.read_into(part)
+            self._on_bytes(count)
+            await self._throttle.take(count)
+            filled += count
+            if count < len(part):
+                break
+        return filled
+
+    async def _hand_over(self, buffer: bytearray, filled: int) -> None:
         size = self._entry.edition.size_bytes
-        if size is not None and self.position + self._filled > size:
+        if size is not None and self.position + filled > size:
             reason = f"more than the {size} bytes that it promised"
             raise SourceBrokenError(url=self._url, reason=reason)
         block_index = self.position // self._block_bytes
-        self.position += self._filled
-        await self._ready.put(_Ready(block_index, self._buffer, self._filled))
-        self._buffer = self._spare.pop() if self._spare else bytearray(self._block_bytes)
-        self._filled = 0
+        self.position += filled
+        await self._ready.put(_Ready(block_index, buffer, filled))
 
     async def _store_all(self) -> None:
         while (ready := await self._ready.get()) is not None:

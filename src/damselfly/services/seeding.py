@@ -388,7 +388,7 @@ class Seeding:
         Its digest is checked when there is one to check against; otherwise it becomes known.
         """
         digest = spec.digest or entry.edition.digest
-        hasher = WholeHasher(entry, digest.algorithm if digest else "sha256")
+        hasher = WholeHasher(entry, digest.algorithm if digest else "blake3")
         hasher.wake()
         running = asyncio.ensure_future(hasher.run())
         hasher.finished = running

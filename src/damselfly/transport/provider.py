@@ -1,6 +1,5 @@
 """Sources as providers: the one shape that everything that gives bytes of a source has."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -44,12 +43,15 @@ class SourceReading(Protocol):
     async def __aexit__(self, *exc_info: object) -> None:
         """Close it."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes, decoded from transfer encoding, in order.
+    async def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer with what comes next of the body, decoded from transfer encoding.
+
+        Returns:
+            How many bytes came: fewer than fit only at the end of the body.
 
         Raises:
             SourceUnreachableError: The connection broke or stalled midway.
-            SourceBrokenError: The body is shorter or longer than its head said.
+            SourceBrokenError: The body is not what its head said.
         """
 
 

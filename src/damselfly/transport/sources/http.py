@@ -5,7 +5,7 @@ import base64
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn, Self
 from urllib.parse import urlsplit
@@ -24,12 +24,12 @@ from damselfly.errors import (
     TaskSpecError,
 )
 from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.sources.direct_body import DirectBody, take_over
 from damselfly.wire.byte_ranges import format_range, parse_content_range
 
 REDIRECTS_MAX: Final = 10
 HEAD_BYTES_MAX: Final = 64 << 10
 READ_BUFFER_BYTES: Final = 1 << 20
-CHUNK_BYTES_MIN: Final = 128 << 10  # smaller pieces are gathered: each costs a turn of the loop
 OK, PARTIAL, NOT_MODIFIED = 200, 206, 304
 HEAD_REFUSED: Final = (403, 405, 501)  # signed URLs are good for GET alone; some servers lack HEAD
 
@@ -86,6 +86,10 @@ class HttpReading:
         self._response = response
         self._url = url
         self._stall_s = stall_s
+        self._received = 0
+        self._early = memoryview(b"")  # it came before there was a buffer for it
+        self._direct: DirectBody | None = None
+        self._is_begun = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,43 +97,59 @@ class HttpReading:
     async def __aexit__(self, *exc_info: object) -> None:
         self._response.close()  # without reading to the end
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
+    async def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer with what comes next; see `provider.SourceReading`."""
         answer = self.answer
         expected = None if answer.stop_byte is None else answer.stop_byte - answer.start_byte
-        received = 0
-        async for chunk in self._gathered():
-            received += len(chunk)
-            if expected is not None and received > expected:
-                raise SourceBrokenError(url=self._url, reason=f"more than {expected} bytes")
-            yield chunk
-        if expected is not None and received < expected:
-            reason = f"it closed after {received} of {expected} bytes"
+        missing = None if expected is None else expected - self._received
+        self._begin(missing)
+        wanted = buffer if missing is None else buffer[:missing]
+        filled = 0
+        while filled < len(wanted):
+            count = await self._receive(wanted[filled:])
+            if not count:
+                break
+            filled += count
+        self._received += filled
+        if filled < len(wanted) and expected is not None:
+            reason = f"it closed after {self._received} of {expected} bytes"
             raise SourceUnreachableError(url=self._url, reason=reason)
+        if self._received == expected and await self._has_more():
+            raise SourceBrokenError(url=self._url, reason=f"more than {expected} bytes")
+        return filled
 
-    async def _gathered(self) -> AsyncIterator[bytes]:
-        content = self._response.content
-        parts: list[bytes] = []
-        count = 0
-        while True:
-            try:
+    async def _has_more(self) -> bool:
+        """Say whether a body goes on after its end; one that was taken over cannot."""
+        return self._direct is None and await self._receive(memoryview(bytearray(1))) > 0
+
+    def _begin(self, missing: int | None) -> None:
+        if self._is_begun:
+            return
+        self._is_begun = True
+        if missing is not None and (taken := take_over(self._response, missing)) is not None:
+            early, self._direct = taken
+            self._early = memoryview(early)
+
+    async def _receive(self, buffer: memoryview) -> int:
+        """Receive some bytes, at least one but at the end."""
+        try:
+            if not self._early and self._direct is not None:
+                await self._direct.receive_into(buffer, stall_s=self._stall_s)
+                return len(buffer)
+            if not self._early:
                 async with asyncio.timeout(self._stall_s):
-                    part = await content.readany()
-            except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
-                if parts:
-                    yield b"".join(parts)
-                if isinstance(exc, TimeoutError):
-                    reason = f"it sent nothing for {self._stall_s:g} s"
-                else:
-                    reason = f"it closed midway ({why_it_failed(exc)})"
-                raise SourceUnreachableError(url=self._url, reason=reason) from exc
-            parts.append(part)
-            count += len(part)
-            if count >= CHUNK_BYTES_MIN or (not part and count):
-                yield parts[0] if len(parts) == 1 else b"".join(parts)
-                parts, count = [], 0
-            if not part:
-                return
+                    self._early = memoryview(await self._response.content.readany())
+        except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
+            raise SourceUnreachableError(url=self._url, reason=self._why(exc)) from exc
+        count = min(len(buffer), len(self._early))
+        buffer[:count] = self._early[:count]
+        self._early = self._early[count:]
+        return count
+
+    def _why(self, exc: Exception) -> str:
+        if isinstance(exc, TimeoutError):
+            return f"it sent nothing for {self._stall_s:g} s"
+        return f"it closed midway ({why_it_failed(exc)})"
 
 
 class HttpSource:

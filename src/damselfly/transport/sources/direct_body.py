@@ -1,0 +1,102 @@
+"""The body of an answer, received straight into the buffers of its reader.
+
+The HTTP library reads the head; a long body of known length needs no more parsing, so its
+connection is taken over here. The library would copy each byte three times: into an object
+per piece, into a whole, into the block.
+"""
+
+import asyncio
+from typing import Final
+
+import aiohttp
+
+from damselfly.transport.wakeups import WakeUps
+
+DIRECT_BYTES_MIN: Final = 256 << 10  # below it there is nothing to win
+
+
+class DirectBody(asyncio.BufferedProtocol):
+    """A body that comes in on a connection that was the library's."""
+
+    def __init__(self, transport: asyncio.Transport, before: asyncio.BaseProtocol) -> None:
+        self._transport = transport
+        self._before = before  # it wants to know when the connection is gone
+        self._wakeups = WakeUps(transport)
+        self._target = memoryview(b"")
+        self._filled = 0
+        self._answer: asyncio.Future[None] | None = None
+        self._end: Exception | None = None
+
+    async def receive_into(self, buffer: memoryview, *, stall_s: float) -> None:
+        """Fill a buffer.
+
+        Raises:
+            TimeoutError: Nothing came for `stall_s` to twice that.
+            OSError: The connection ended before.
+        """
+        if self._end is not None:
+            raise self._end
+        self._target, self._filled = buffer, 0
+        self._answer = asyncio.get_running_loop().create_future()
+        self._wakeups.wait_for(len(buffer))
+        self._transport.resume_reading()
+        seen = 0
+        while not (await asyncio.wait([self._answer], timeout=stall_s))[0]:
+            came = self._filled + self._wakeups.pending_bytes()
+            if came <= seen:
+                raise TimeoutError
+            seen = came
+        self._answer.result()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the protocol's signature
+        """Give the place where the next bytes belong."""
+        return self._target[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Count what came."""
+        self._filled += nbytes
+        missing = len(self._target) - self._filled
+        if missing:
+            self._wakeups.wait_for(missing)
+            return
+        self._transport.pause_reading()  # until there is a buffer again
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)
+
+    def eof_received(self) -> None:
+        """End: a body has its length, so this is too early."""
+        self._ended(ConnectionResetError("it closed midway"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, and tell whose connection it was."""
+        self._before.connection_lost(exc)
+        self._ended(exc or ConnectionResetError("it closed midway"))
+
+    def _ended(self, reason: Exception) -> None:
+        self._end = self._end or reason
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(reason)
+
+
+def take_over(
+    response: aiohttp.ClientResponse, missing_bytes: int
+) -> tuple[bytearray, DirectBody] | None:
+    """Take the connection of an answer over, if that is worth it.
+
+    Returns:
+        What came of the body already, and the rest; None: the library goes on reading.
+    """
+    connection = response.connection
+    if connection is None or missing_bytes < DIRECT_BYTES_MIN:
+        return None  # it is all here
+    transport, before = connection.transport, connection.protocol
+    if transport is None or before is None or transport.is_closing():
+        return None
+    assert isinstance(transport, asyncio.Transport)
+    came = bytearray()
+    while more := response.content.read_nowait(-1):  # which may let the library read on
+        came += more
+    transport.pause_reading()
+    body = DirectBody(transport, before)
+    transport.set_protocol(body)
+    return came, body
