@@ -1,5 +1,7 @@
 """The HTTP proxy of real daemons, used by curl as people use it."""
 
+import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -105,6 +107,22 @@ async def test_a_daemon_that_would_be_an_open_proxy_does_not_start(site: Site) -
     assert ended.code == 2
     assert "everybody could use it" in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+
+
+async def test_a_daemon_with_tunnels_ends_at_once(site: Site, secure: FakeSource) -> None:
+    port = secure.url("").rpartition(":")[2]
+    daemon = await site.daemon(
+        "ann", "", *settings(site, f"[daemon.proxy]\nconnect_ports = [{port}]\n")
+    )
+    reader, writer = await asyncio.open_connection(*daemon.proxy.split(":"))
+    writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    async with asyncio.timeout(2):  # less than a server waits for its requests
+        assert await daemon.stop() == 0
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_explain_reads_the_settings_of_the_daemon(site: Site) -> None:

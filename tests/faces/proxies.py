@@ -90,6 +90,7 @@ async def a_proxy(
         async with serving(app, "127.0.0.1:0", cancels=True) as address:
             port = int(address.rpartition(":")[2])
             yield RunningProxy(port, certificate_path(str(folder)), ways)
+            proxy.end()
     finally:
         await proxy.close()
 

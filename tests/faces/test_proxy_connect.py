@@ -156,6 +156,30 @@ async def test_a_client_that_begins_tls_too_early_is_told(tmp_path: Path) -> Non
     assert b"wait for the answer to CONNECT" in answer
 
 
+async def test_a_connection_goes_on_after_a_refusal_and_takes_connect_after_other_requests(
+    tmp_path: Path,
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"got " + await reader.readexactly(5))
+
+    async with (
+        a_server(talk) as port,
+        a_proxy(tmp_path, connect_ports=(port,), secret="joe:x") as proxy,
+    ):
+        reader, writer = await proxy.connection()
+        connect = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n" % port
+        for request, status in (
+            (b"GET /v2/ HTTP/1.1\r\nHost: x\r\n", b"200"),
+            (connect, b"407"),
+            (connect + b"Proxy-Authorization: Basic am9lOng=\r\n", b"200"),
+        ):
+            writer.write(request + b"\r\n")
+            assert (await read_message(reader)).startswith(b"HTTP/1.1 " + status)
+        writer.write(b"hello")
+        assert await reader.read() == b"got hello"
+        writer.close()
+
+
 async def test_what_comes_with_connect_is_carried(tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"got " + await reader.readexactly(5))

@@ -19,7 +19,7 @@ from damselfly.core.proxying.rules import Rules, Target, Way
 from damselfly.errors import DamselflyError
 from damselfly.faces.proxy.access import Client, check_destination
 from damselfly.faces.proxy.refusals import RefusedError, answer_of
-from damselfly.faces.proxy.tunnel import Tunnels, give_back, taken_from
+from damselfly.faces.proxy.tunnel import Tunnels, early_of, give_back, transport_of
 from damselfly.services.web_server import HEAD_BYTES_MAX, KEEPALIVE_S, server_logger
 from damselfly.telemetry.log import get_log
 from damselfly.transport.sources.http import why_it_failed
@@ -105,7 +105,7 @@ class Connects:
         opening = self._rules.opening(host, port)
         if opening.way is Way.REFUSED:
             raise RefusedError(status=403, text=opening.reason)
-        with self._tunnels.counted():
+        with self._tunnels.counted(transport_of(request)):
             log.debug("connect", host=host, port=port, why=opening.reason)
             self._count(opening.way)
             if opening.way is Way.OPENED:
@@ -137,12 +137,12 @@ class Connects:
     async def _open(
         self, request: web.BaseRequest, site: Target, client: Client
     ) -> web.StreamResponse:
-        outer, early = taken_from(request)
-        if early:
+        outer = transport_of(request)
+        if early_of(request):
             raise RefusedError(status=400, text="wait for the answer to CONNECT, then begin TLS")
         if self._ca is None:
             self._ca = self._load_ca()
-        context = self._ca.context_for(site.host)
+        context = self._ca.context_for(site.host.rstrip("."))
 
         async def inside(inner: web.BaseRequest) -> web.StreamResponse:
             try:

@@ -55,21 +55,27 @@ class ForwardProxy:
         self._share = share
         self._count = count
         self._name = f"damselfly-{secrets.token_hex(8)}"  # of this process, to tell loops
-        tunnels = Tunnels(tunnels_max=options.tunnels_max, idle_timeout_s=options.idle_timeout_s)
+        self._tunnels = Tunnels(
+            tunnels_max=options.tunnels_max, idle_timeout_s=options.idle_timeout_s
+        )
         self._upstream = Upstream(
             source,
             answer_timeout_s=options.answer_timeout_s,
             via=f"1.1 {self._name}",
-            tunnels=tunnels,
+            tunnels=self._tunnels,
         )
         self._connects = Connects(
             self._rules,
-            tunnels=tunnels,
+            tunnels=self._tunnels,
             load_ca=load_ca,
             connect_timeout_s=source.connect_timeout_s,
             serve=self._serve,
             count=count,
         )
+
+    def end(self) -> None:
+        """Close the tunnels, so that the server has nothing to wait for."""
+        self._tunnels.end()
 
     async def close(self) -> None:
         """Close the connections to sources."""

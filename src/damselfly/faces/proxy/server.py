@@ -53,7 +53,10 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
     try:
         # An engine that goes away gives up what it asked for.
         async with serving(app, options.proxy.listen, cancels=True) as address:
-            yield address
+            try:
+                yield address
+            finally:
+                proxy.end()
     finally:
         await proxy.close()
 

@@ -119,23 +119,28 @@ class Tunnels:
     def __init__(self, *, tunnels_max: int, idle_timeout_s: float) -> None:
         self._tunnels_max = tunnels_max
         self._idle_timeout_s = idle_timeout_s
-        self._count = 0
+        self._clients: set[asyncio.Transport] = set()
 
     @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count a tunnel while it lasts.
+    def counted(self, client: asyncio.Transport) -> Iterator[None]:
+        """Count the tunnel of a client's connection while it lasts.
 
         Raises:
             RefusedError: There are as many as may be.
         """
-        if self._count >= self._tunnels_max:
+        if len(self._clients) >= self._tunnels_max:
             text = f"all {self._tunnels_max} tunnels are in use; try again, or raise tunnels_max"
             raise RefusedError(status=503, text=text, headers=(("Retry-After", "5"),))
-        self._count += 1
+        self._clients.add(client)
         try:
             yield
         finally:
-            self._count -= 1
+            self._clients.discard(client)
+
+    def end(self) -> None:
+        """Close all of them: they would last for as long as their clients like."""
+        for client in list(self._clients):
+            client.abort()
 
     async def take_over(
         self, request: web.BaseRequest, upstream: asyncio.Transport, head: bytes
@@ -150,9 +155,8 @@ class Tunnels:
         Returns:
             An answer that leads nowhere, for the server.
         """
-        try:
-            client, early = taken_from(request)
-        except ConnectionResetError:
+        client, early = transport_of(request), early_of(request)
+        if client.is_closing():
             upstream.abort()
             return web.Response()
         pair = _Pair(client, upstream)
@@ -164,17 +168,20 @@ class Tunnels:
         return web.Response()
 
 
-def taken_from(request: web.BaseRequest) -> tuple[asyncio.Transport, bytes]:
-    """Return the connection of a request that is no HTTP any more, and what came early.
+def transport_of(request: web.BaseRequest) -> asyncio.Transport:
+    """Return the connection of a request.
 
     Raises:
-        ConnectionResetError: The client has gone.
+        RefusedError: The client has gone; nobody reads this.
     """
-    protocol, transport = request.protocol, request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client has gone")
-    assert isinstance(transport, asyncio.Transport)
-    return transport, protocol._message_tail  # noqa: SLF001  # nothing public has it
+    if not isinstance(request.transport, asyncio.Transport):
+        raise RefusedError(status=400, text="the client has gone")
+    return request.transport
+
+
+def early_of(request: web.BaseRequest) -> bytes:
+    """Return what came after a request that is the last one of its connection."""
+    return request.protocol._message_tail  # noqa: SLF001  # nothing public has it
 
 
 def give_back(request: web.BaseRequest) -> None:

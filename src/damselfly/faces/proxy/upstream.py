@@ -1,10 +1,9 @@
 """Requests passed on to their sources, both ways as they come.
 
 Nothing is held in memory but what is on its way: a body is read no faster than the other
-side takes it. Headers that belong to one connection stop here, all others pass to the letter.
+side takes it. Headers that belong to one connection stop here, all others pass as they are.
 """
 
-import re
 import socket
 from collections.abc import AsyncIterator
 from typing import Final, NoReturn
@@ -19,7 +18,7 @@ from damselfly.core.proxying.networks import is_for_host_alone
 from damselfly.core.proxying.rules import Target
 from damselfly.faces.proxy.answering import abort
 from damselfly.faces.proxy.refusals import RefusedError
-from damselfly.faces.proxy.tunnel import Tunnels
+from damselfly.faces.proxy.tunnel import Tunnels, transport_of
 from damselfly.services.options import SourceOptions
 from damselfly.telemetry.log import get_log
 from damselfly.transport.sources.http import HEAD_BYTES_MAX, tls_context, why_it_failed
@@ -35,7 +34,6 @@ _OF_ONE_CONNECTION: Final = frozenset(
     }
 )
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-_NO_VALUE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 log = get_log()
 
@@ -132,8 +130,6 @@ class Upstream:
         headers.add("Via", self._via)
         if "Upgrade" in request.headers:
             headers.extend({"Upgrade": request.headers["Upgrade"], "Connection": "Upgrade"})
-        if any(_NO_VALUE.search(value) for value in headers.values()):
-            raise RefusedError(status=400, text="a header contains control characters")
         try:
             response = await self._session(is_trusted=is_trusted).request(
                 request.method,
@@ -186,7 +182,8 @@ class Upstream:
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         head = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
         early = connection.protocol._tail  # noqa: SLF001  # what came with the head
-        return await self._tunnels.take_over(request, connection.transport, head + early)
+        with self._tunnels.counted(transport_of(request)):
+            return await self._tunnels.take_over(request, connection.transport, head + early)
 
 
 def _body(request: web.BaseRequest) -> AsyncIterator[bytes]:
