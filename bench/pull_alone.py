@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
-from engines.images import CONFIG, Blob, Image, Pusher, artifact, layer
+from engines.images import CONFIG, MANIFEST, Blob, Image, Pusher, artifact, layer
 from engines.registries import Registry
 from engines.swarm import a_swarm, settings_of
 from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line
@@ -124,7 +124,7 @@ class Client:
         begun_s = time.perf_counter()
         for method, reference in (("HEAD", tag), ("GET", digest)):
             path = f"/v2/{repository}/manifests/{reference}{self._query}"
-            self._connection.request(method, path, headers={"Accept": "*/*"})
+            self._connection.request(method, path, headers={"Accept": MANIFEST})
             answer = self._connection.getresponse()
             answer.read()
             if answer.status != 200:
