@@ -312,3 +312,19 @@ def test_less_loaded_of_two_parents_is_asked_more_often() -> None:
         chosen.append(first.host_id)
 
     assert chosen.count(HostId("idle")) > 2 * chosen.count(HostId("busy")) > 0
+
+
+def test_no_more_is_asked_for_than_there_are_slots() -> None:
+    download = a_download(slots=1)
+    download.handle(started(20), now_s=0.0)
+    asked = []
+
+    for number in range(12):
+        parent = ParentLinked(host_id=HostId(f"parent-{number}"), held=BlockSet.full(20))
+        told = download.handle(parent, now_s=0.0)
+        download.check()
+        asked.append(sum(isinstance(each, FetchBlock) for each in told))
+
+    assert asked[0] == 1
+    assert asked[-1] == 0
+    assert sum(asked) < len(asked)
