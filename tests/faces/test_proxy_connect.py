@@ -224,13 +224,13 @@ async def test_an_idle_tunnel_is_closed_and_a_busy_one_is_not(tmp_path: Path) ->
             writer.write(data)
 
     async with a_server(talk) as port:
-        ports, idle_s = (port,), 0.3
+        ports, idle_s = (port,), 1.0
         async with a_proxy(tmp_path, connect_ports=ports, idle_timeout_s=idle_s) as proxy:
             reader, writer = await proxy.tunnel(f"127.0.0.1:{port}")
-            for _ in range(6):  # for longer than it may be idle
+            for _ in range(7):  # for longer than it may be idle
                 writer.write(b"x")
                 assert await reader.readexactly(1) == b"x"
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
             assert await reader.read() == b""
             writer.close()
 
