@@ -7,7 +7,7 @@ import pytest
 from damselfly.services.options import MirrorOptions, RegistryOptions
 from faces.mirrors import an_engine
 from fakes.registry import MANIFEST_TYPE, FakeRegistry, digest_of
-from fakes.source import random_bytes
+from fakes.source import CHALLENGE, random_bytes
 from services.hosts import a_host, a_supernode
 
 LAYER = random_bytes(1_000_000, seed=1)
@@ -184,3 +184,13 @@ async def test_all_accept_lines_reach_the_registry(tmp_path: Path) -> None:
                 assert response.status == 200
 
     assert registry.accepts_seen == [["a/one", "a/two, a/three"]] * 2
+
+
+async def test_refusal_of_a_tag_costs_one_request(tmp_path: Path) -> None:
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
+        image = registry.add_image("lib/app", "v1", SMALL, accepted={"Bearer good"})
+        async with an_engine(host, registry.host) as engine:
+            told = await engine.ask(image.tag_path)
+
+    assert (told.status, told.headers["WWW-Authenticate"]) == (401, CHALLENGE)
+    assert len(registry.requests) == 1

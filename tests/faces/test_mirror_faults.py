@@ -257,3 +257,12 @@ async def test_request_that_repeats_what_it_asks_is_understood_once(tmp_path: Pa
             url = URL(f"{engine.url(image.tag_path)}?{named}", encoded=True)
             async with engine._client.get(url) as response:
                 assert response.status == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+async def test_mirror_of_itself_is_a_loop(tmp_path: Path, host: str) -> None:
+    async with a_host(tmp_path, "ann") as ann, an_engine(ann, "") as engine:
+        path = f"/v2/a/blobs/{DIGEST}?ns={host}:{engine.url('/').port}"
+        async with engine._client.get(URL(f"{engine.url('/').origin()}{path}")) as response:
+            assert response.status == 508
+            assert "loop" in await response.text()

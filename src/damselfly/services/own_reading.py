@@ -54,6 +54,10 @@ class OwnReading:
         Raises:
             DamselflyError: It cannot be had.
         """
+        if here := self._parts.store.editions_of(self._spec.task_id):
+            # The source may not be asked about what was confirmed just now.
+            is_public = all(entry.is_public for entry in here)
+            await self._parts.authorising.check(self._spec, is_public=is_public)
         try:
             return await self._parts.seeding.obtain(self._spec, self)
         except SourceChangedError:

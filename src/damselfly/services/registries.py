@@ -23,11 +23,13 @@ class Registry:
         name: As image names have it.
         bases: URLs at which its contents are, in the order in which they are asked.
         prefix: Goes before the name of each repository.
+        is_listed: The settings have it.
     """
 
     name: str
     bases: tuple[str, ...]
     prefix: str = ""
+    is_listed: bool = False
 
     def url(self, base: str, path: RegistryPath, query: str = "") -> str:
         """Return where a path of this registry is, at one of its bases."""
@@ -53,7 +55,10 @@ class Registries:
         options = self._known.get(name, RegistryOptions(name=name))
         bases = (*options.mirrors, options.url or _usual_url(name))
         return Registry(
-            name, tuple(base.rstrip("/") for base in bases), prefix=options.prefix.strip("/")
+            name,
+            tuple(base.rstrip("/") for base in bases),
+            prefix=options.prefix.strip("/"),
+            is_listed=name in self._known,
         )
 
 

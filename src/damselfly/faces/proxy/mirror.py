@@ -22,6 +22,8 @@ from aiohttp import web
 
 from damselfly.clock import now_s
 from damselfly.core.digest import Digest
+from damselfly.core.proxying.networks import address_of
+from damselfly.core.proxying.rules import DEFAULT_PORTS
 from damselfly.core.task import TaskSpec, display_url
 from damselfly.errors import (
     DamselflyError,
@@ -32,6 +34,7 @@ from damselfly.errors import (
     StorageError,
     TaskSpecError,
 )
+from damselfly.faces.proxy.access import check_destination, client_of
 from damselfly.faces.proxy.answering import FROM_HEADER, answer, log_answer, told_from
 from damselfly.faces.proxy.registry_answers import pass_on, refusal
 from damselfly.faces.proxy.registry_tokens import (
@@ -130,7 +133,9 @@ class Mirror:
             if request.method not in ("GET", "HEAD"):
                 reason = "this is a mirror; push to the registry itself"
                 raise RegistryPathError(code="UNSUPPORTED", reason=reason, status=405)
-            return await self._answer(self._understood(request, path))
+            asked = self._understood(request, path)
+            _check_destinations(request, asked.registry)
+            return await self._answer(asked)
         except DamselflyError as exc:
             log.warning(
                 "answer_failed",
@@ -241,8 +246,10 @@ class Mirror:
             self._remember(asked, meaning)
         if asked.request.method == "HEAD":
             return await self._pass_on(asked, told, url)
+        if told.status in (401, 429):  # the same would be said to a GET
+            return await self._pass_on(asked, told, url)
         told.close()
-        if meaning is None:  # a refusal, or a registry that does not tell digests
+        if meaning is None:  # another refusal, or a registry that does not tell digests
             return await self._passed(asked)
         return await self._mean(asked, meaning)
 
@@ -312,6 +319,23 @@ class Mirror:
             if content is None:
                 content = await stack.enter_async_context(self._downloads.read(itself))
             yield content
+
+
+def _check_destinations(request: web.Request, registry: Registry) -> None:
+    """Check that a request does not lead back here, and that its client may be led there.
+
+    Raises:
+        RefusedError: It does, or it may not.
+    """
+    client = client_of(request)
+    if registry.is_listed:  # by the operator, for everybody who may use the mirror
+        client = replace(client, is_here=True)
+    for base in registry.bases:
+        parts = urlsplit(base)
+        host = parts.hostname or ""
+        address = "127.0.0.1" if host == "localhost" else host
+        if address_of(address) is not None:
+            check_destination(client, host, parts.port or DEFAULT_PORTS[parts.scheme], [address])
 
 
 def _requests(asked: Asked) -> list[DownloadRequest]:
