@@ -53,12 +53,10 @@ class Content:
     Attributes:
         spec: What was asked for.
         edition: The version of it; its size appears when it becomes known.
-        is_held: All of it was here when it was asked for.
     """
 
     def __init__(self, spec: TaskSpec, entry: StoredEdition, run: DownloadRun | None) -> None:
         self.spec = spec
-        self.is_held = run is None
         self._entry = entry
         self._run = run
 
