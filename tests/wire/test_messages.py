@@ -94,6 +94,22 @@ def test_message_that_is_encoded_is_decoded(
     assert codec.decode(codec.encode(message)) == message
 
 
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 300])
+def test_messages_that_travel_together_come_in_order(count: int) -> None:
+    codec = session_messages.supernode_codec
+    messages = [session_messages.Banned(host_id=f"h-{number}") for number in range(count)]
+    encoded = [codec.encode(message) for message in messages]
+
+    assert codec.decode_all(codec.together(encoded)) == messages
+    assert codec.decode_all(encoded[0]) == messages[:1]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x90\x00", b"\x91", b"\x91\x01", b"\xdd\xff\xff\xff\xff"])
+def test_an_array_of_no_messages_is_refused(data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        session_messages.host_codec.decode_all(data)
+
+
 @pytest.mark.parametrize("kind", REPORTS)
 @given(data=st.data())
 def test_report_that_is_encoded_is_one_line_and_is_decoded(

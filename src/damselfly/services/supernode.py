@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 import aiohttp
@@ -89,7 +89,6 @@ class _SeedListener:
     is_stale: bool = False
     is_accepted: bool = False
     is_told: bool = False
-    early: list[tuple[int, bytes]] = field(default_factory=list)
 
     def on_edition(self, entry: StoredEdition, *, is_stale: bool, is_accepted: bool) -> None:
         self.entry, self.is_stale, self.is_accepted = entry, is_stale, is_accepted
@@ -97,12 +96,12 @@ class _SeedListener:
         if entry.is_sealed or (size is not None and size > wire.INLINE_BYTES_MAX):
             self.tell()
 
-    def on_block(self, block_index: int, digest: bytes) -> None:
+    def on_block(self, block_index: int, digest: bytes) -> None:  # noqa: ARG002  # the entry has it
         assert self.entry is not None
         if not self.is_told and self.entry.edition.size_bytes is None:
             self.tell()
         if self.is_told:
-            self.supernode.on_seed_block(self.entry, block_index, digest)
+            self.supernode.on_seed_block(self.entry, block_index)
 
     def tell(self) -> None:
         if self.entry is not None and not self.is_told:
@@ -143,9 +142,9 @@ class SuperNode:
             rng=rng,
         )
         self._sessions: dict[HostId, Session] = {}
-        # {(task, host): what it asked for}, while it is wanted; holds its headers, with which
+        # {host: {task: what it asked for}}, while it is wanted; holds its headers, with which
         # the source is asked.
-        self._specs: dict[tuple[TaskId, HostId], TaskSpec] = {}
+        self._specs: dict[HostId, dict[TaskId, TaskSpec]] = {}
         self._feeds: dict[EditionId, _Feeding] = {}
         self.uploads = Uploads(
             store,
@@ -185,8 +184,7 @@ class SuperNode:
             return  # the host has opened another one meanwhile
         del self._sessions[host_id]
         self._metrics.sessions.set(len(self._sessions))
-        for key in [key for key in self._specs if key[1] == host_id]:
-            del self._specs[key]
+        self._specs.pop(host_id, None)
         for feeding in self._feeds.values():
             feeding.feed.unsubscribe(host_id)
         self._handle(HostLost(host_id=host_id))
@@ -203,7 +201,7 @@ class SuperNode:
                 self._on_join(host_id, message)
             case wire.Progress():
                 if message.is_whole:
-                    self._specs.pop((TaskId(message.task_id), host_id), None)
+                    self._forget_spec(host_id, TaskId(message.task_id))
                 self._handle(
                     PeerProgressed(
                         host_id=host_id,
@@ -228,7 +226,7 @@ class SuperNode:
             case wire.SourceAsked():
                 self._handle(SourceAsked(host_id=host_id, task_id=TaskId(message.task_id)))
             case wire.Leave():
-                self._specs.pop((TaskId(message.task_id), host_id), None)
+                self._forget_spec(host_id, TaskId(message.task_id))
                 self._handle(PeerLeft(host_id=host_id, task_id=TaskId(message.task_id)))
                 for feeding in self._feeds.values():
                     if feeding.entry.edition.task_id == message.task_id:
@@ -254,7 +252,7 @@ class SuperNode:
             return
         if spec.task_id != task_id:
             raise RemoteProtocolError("a join with a task id that does not follow from its fields")
-        self._specs[task_id, host_id] = spec
+        self._specs.setdefault(host_id, {})[task_id] = spec
         self._handle(
             PeerJoined(
                 host_id=host_id,
@@ -265,6 +263,9 @@ class SuperNode:
             )
         )
         self._metrics.tasks.set(len(self._feeds))
+
+    def _forget_spec(self, host_id: HostId, task_id: TaskId) -> None:
+        self._specs.get(host_id, {}).pop(task_id, None)
 
     # --- instructions
 
@@ -277,17 +278,17 @@ class SuperNode:
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case EnsureSeeded():
-                spec = self._specs[instruction.task_id, instruction.host_id]
+                spec = self._specs[instruction.host_id][instruction.task_id]
                 self._tasks.create_task(self._seed(spec), name=f"seed {spec.task_id[:12]}")
             case AskAccess():
-                spec = self._specs[instruction.task_id, instruction.host_id]
+                spec = self._specs[instruction.host_id][instruction.task_id]
                 self._tasks.create_task(self._ask_access(spec), name=f"ask {spec.task_id[:12]}")
             case TellEdition():
                 self._tell_edition(instruction)
             case OfferParents():
                 self._offer(instruction)
             case TellFailed():
-                self._specs.pop((instruction.task_id, instruction.host_id), None)
+                self._forget_spec(instruction.host_id, instruction.task_id)
                 self._post(
                     instruction.host_id,
                     wire.Failed(
@@ -319,6 +320,10 @@ class SuperNode:
     def _post(self, host_id: HostId, message: wire.SuperNodeMessage) -> None:
         if (conversation := self._sessions.get(host_id)) is not None:
             conversation.post(message)
+
+    def _post_encoded(self, host_id: HostId, data: bytes) -> None:
+        if (conversation := self._sessions.get(host_id)) is not None:
+            conversation.post_encoded(data)
 
     def _tell_edition(self, told: TellEdition) -> None:
         feeding = self._feeds.get(told.edition.edition_id)
@@ -426,14 +431,16 @@ class SuperNode:
             entry.unpin()  # the feed that runs has its own pin
         else:
             grants = SeedGrants(entry, slots=self._options.uploads.slots)
-            self._feeds[edition_id] = _Feeding(entry, BlockFeed(entry, post=self._post), grants)
+            self._feeds[edition_id] = _Feeding(
+                entry, BlockFeed(entry, post=self._post_encoded), grants
+            )
             self.links.listen(edition_id, grants)
         self._handle(EditionOpened(edition=entry.edition, is_stale=is_stale, accepted=accepted))
 
-    def on_seed_block(self, entry: StoredEdition, block_index: int, digest: bytes) -> None:
+    def on_seed_block(self, entry: StoredEdition, block_index: int) -> None:
         """A block came from the source."""
         feeding = self._feeds[entry.edition.edition_id]
-        feeding.feed.add(block_index, digest)
+        feeding.feed.add(block_index)
         feeding.grants.seed(block_index)
         self.links.announce(entry.edition.edition_id, block_index)
 

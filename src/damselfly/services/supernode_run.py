@@ -8,6 +8,7 @@ from aiohttp import web
 
 from damselfly.clock import wall_s
 from damselfly.services.host_sessions import HostSessions
+from damselfly.services.loop_watch import LoopWatch
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.registries import trusts_of
 from damselfly.services.seeding import Seeding
@@ -76,10 +77,8 @@ async def run_supernode(
                 hosts=supernode.views().hosts,
                 health=supernode.views().health,
             )
-            background = [
-                tasks.create_task(supernode.tick(), name="tick"),
-                tasks.create_task(keep_settled(store), name="settle"),
-            ]
+            going_on = (LoopWatch(metrics).run(), supernode.tick(), keep_settled(store))
+            background = [tasks.create_task(each) for each in going_on]
             async with serving(app, options.listen) as address:
                 on_ready(address)
                 await stop.wait()

@@ -47,6 +47,12 @@ class Metrics:
             buckets=(1e-5, 1e-4, 1e-3, 1e-2, 0.1),
             registry=self.registry,
         )
+        self.loop_delay_seconds = Histogram(
+            "damselfly_loop_delay_seconds",
+            "How much later than planned the event loop came to a task, ten times a second.",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+            registry=self.registry,
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

@@ -22,6 +22,7 @@ O = TypeVar("O")  # noqa: E741  # what goes out
 HEARTBEAT_S: Final = 5.0  # a host that was switched off is noticed within 1.5 of it
 QUEUE_BYTES_MAX: Final = 32 << 20  # several block lists of the largest contents
 CLOSE_TIMEOUT_S: Final = 1.0
+FRAME_BYTES_MAX: Final = 32 << 10  # beyond it, one frame more costs next to nothing
 
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
@@ -66,7 +67,12 @@ class Conversation(Generic[I, O]):
         """Send a message when the socket takes it; after the end nothing happens."""
         if self._is_closing:
             return
-        data = self._writes.encode(message)
+        self.post_encoded(self._writes.encode(message))
+
+    def post_encoded(self, data: bytes) -> None:
+        """Send a message that is encoded already, as one that goes to many is."""
+        if self._is_closing:
+            return
         self._queue_bytes += len(data)
         self._queue.append(data)
         if self._queue_bytes > QUEUE_BYTES_MAX:
@@ -106,7 +112,8 @@ class Conversation(Generic[I, O]):
     async def _read(self, on_message: Callable[[I], None]) -> None:
         async for frame in self._socket:
             if frame.type is aiohttp.WSMsgType.BINARY:
-                on_message(self._reads.decode(frame.data))
+                for message in self._reads.decode_all(frame.data):
+                    on_message(message)
             elif frame.type is aiohttp.WSMsgType.TEXT:
                 raise RemoteProtocolError("a text message; they are binary here")
             else:
@@ -118,9 +125,17 @@ class Conversation(Generic[I, O]):
                 await self._has_news.wait()
                 self._has_news.clear()
                 while self._queue and not self._is_closing:
-                    data = self._queue.popleft()
-                    self._queue_bytes -= len(data)
-                    await self._socket.send_bytes(data)
+                    await self._socket.send_bytes(self._take_frame())
         except (ConnectionError, aiohttp.ClientError):
             return  # the reader sees the end, too
         await self._socket.close()
+
+    def _take_frame(self) -> bytes:
+        """Take from the queue what fits into one frame: most of what was posted at a time."""
+        taken = [self._queue.popleft()]
+        size = len(taken[0])
+        while self._queue and size + len(self._queue[0]) <= FRAME_BYTES_MAX:
+            taken.append(self._queue.popleft())
+            size += len(taken[-1])
+        self._queue_bytes -= size
+        return taken[0] if len(taken) == 1 else self._writes.together(taken)
