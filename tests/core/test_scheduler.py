@@ -208,35 +208,6 @@ def test_host_that_cannot_be_reached_is_linked_only_by_its_own_hand() -> None:
     assert offers["off"] == {"ann"}
 
 
-def test_those_who_came_first_have_room_for_those_who_come_late() -> None:
-    names = [f"host-{i}" for i in range(200)]
-    scheduler = a_scheduler(*names, neighbours=8)
-    tell(scheduler, join(names[0]))
-    tell(scheduler, EditionOpened(edition=LLAMA))
-
-    parents = [parents_in(tell(scheduler, join(name))) for name in names[1:]]
-
-    offered_late = set().union(*parents[100:])
-    assert len(offered_late & set(names[:100])) > 50
-
-
-def test_near_parents_come_first_and_some_far_ones_are_among_them() -> None:
-    scheduler = a_scheduler(neighbours=6)
-    names = [f"near-{i}" for i in range(6)] + [f"far-{i}" for i in range(6)]
-    for name in names:
-        place = "eu/rack-1" if name.startswith("near") else "us/rack-9"
-        tell(scheduler, HostConnected(host=a_host(name, location=place)))
-    tell(scheduler, HostConnected(host=a_host("new", location="eu/rack-1")))
-    tell(scheduler, join("near-0"))
-    tell(scheduler, EditionOpened(edition=LLAMA))
-    for name in names[1:]:
-        tell(scheduler, join(name))
-
-    parents = parents_in(tell(scheduler, join("new")))
-
-    assert sorted(name.split("-")[0] for name in parents) == ["far", "far", "near", "near"]
-
-
 def test_supernode_has_a_limited_number_of_children() -> None:
     scheduler = a_scheduler("ann", "bob", children_max=1)
     tell(scheduler, join("ann"))

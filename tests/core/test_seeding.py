@@ -211,3 +211,16 @@ def test_slot_stays_free_rather_than_giving_one_child_too_much() -> None:
     grants = plan.link(ANN, BlockSet(), now_s=0.0)
 
     assert len(grants) == CHILD_GRANTS_MAX
+
+
+def test_rack_gets_each_block_once_whichever_of_its_hosts_takes_it() -> None:
+    plan = SeedPlan(slots=8)
+    for child in (ANN, BOB):
+        plan.link(child, BlockSet(), rack="dc/r1", now_s=0.0)
+    plan.link(CID, BlockSet(), rack="dc/r2", now_s=0.0)
+
+    grants = [*plan.seed(0, now_s=0.0), *plan.next(now_s=REPEAT_AFTER_S)]
+    grants += plan.next(now_s=9 * REPEAT_AFTER_S)
+
+    assert [grant.block_index for grant in grants] == [0, 0]
+    assert {grant.host_id for grant in grants} == {ANN, CID}

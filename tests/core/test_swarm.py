@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damselfly.core.peer import Host, HostId
-from damselfly.core.swarm import Peer, Swarm
+from damselfly.core.swarm import FAR_LINKS_MAX, IMPORTERS, Peer, Swarm
 from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.core.topology import Location
 
+NOWHERE = Location()
 NAMES = [HostId(name) for name in "abcde"]
 
 
@@ -22,8 +23,11 @@ def a_swarm() -> Swarm:
     )
 
 
-def a_peer(name: HostId, *, held_count: int = 0, address: str = "h:1") -> Peer:
-    return Peer(host=Host(host_id=name, address=address), held_count=held_count)
+def a_peer(
+    name: HostId, *, held_count: int = 0, address: str = "h:1", location: Location = NOWHERE
+) -> Peer:
+    host = Host(host_id=name, address=address, location=location)
+    return Peer(host=host, held_count=held_count)
 
 
 steps = st.lists(
@@ -89,13 +93,75 @@ def test_isolated_peer_has_no_links_and_its_neighbours_have_room_again() -> None
     assert not any(peer.neighbours for peer in swarm.peers.values())
 
 
-def test_place_where_nobody_is_has_those_of_the_circle_around_it() -> None:
+def test_first_of_a_rack_import_and_those_that_cannot_be_reached_do_not() -> None:
     swarm = a_swarm()
-    swarm.add(a_peer(NAMES[0]))
+    rack = Location.parse("dc/r1")
+    closed = swarm.add(a_peer(HostId("closed"), location=rack))
+    peers = [swarm.add(a_peer(HostId(f"p{i}"), location=rack)) for i in range(IMPORTERS + 2)]
+    late = swarm.add(a_peer(HostId("late"), address="", location=rack))
 
-    near = swarm.near(Location.parse("eu/zone/rack"), random.Random(1))
+    assert closed.is_importer
+    assert [peer.is_importer for peer in peers] == [True] * (IMPORTERS - 1) + [False] * 3
+    assert not late.is_importer
 
-    assert [peer.host.host_id for peer in near] == [NAMES[0]]
+
+def test_importer_that_goes_has_a_successor_that_misses_something() -> None:
+    swarm = Swarm(a_swarm().edition, links_max=8)
+    rack = Location.parse("dc/r1")
+    for i in range(IMPORTERS + 3):
+        swarm.add(a_peer(HostId(f"p{i}"), location=rack))
+    swarm.finish(swarm.peers[HostId(f"p{IMPORTERS}")])
+    assert swarm.name_importer(rack, random.Random(1)) is None  # there are enough
+    swarm.remove(HostId("p0"))
+
+    named = swarm.name_importer(rack, random.Random(1))
+
+    assert named is not None
+    assert named.host.host_id in {f"p{IMPORTERS + 1}", f"p{IMPORTERS + 2}"}
+    assert swarm.name_importer(Location.parse("nowhere"), random.Random(1)) is None
+    swarm.check()
+
+
+def test_far_links_are_for_importers_with_room() -> None:
+    swarm = Swarm(a_swarm().edition, links_max=8)
+    here = swarm.add(a_peer(HostId("here"), location=Location.parse("dc/r0")))
+    far = [
+        swarm.add(a_peer(HostId(f"p{i}"), location=Location.parse(f"dc/r{i + 1}")))
+        for i in range(FAR_LINKS_MAX + 1)
+    ]
+    assert len(swarm.far(here, random.Random(1))) == len(far)
+    for peer in far[:-1]:
+        swarm.link(here.host.host_id, peer.host.host_id)
+
+    assert swarm.far(here, random.Random(1)) == []
+    assert here.far_count == FAR_LINKS_MAX
+    assert here not in swarm.far(far[-1], random.Random(1))
+    swarm.check()
+
+
+def test_peer_that_moves_begins_anew_in_its_new_rack() -> None:
+    swarm = a_swarm()
+    swarm.add(a_peer(HostId("a"), location=Location.parse("dc/r1")))
+    swarm.add(a_peer(HostId("b"), location=Location.parse("dc/r1")))
+    swarm.link(HostId("a"), HostId("b"))
+
+    moved = swarm.add(a_peer(HostId("a"), location=Location.parse("dc/r2")))
+
+    assert moved.neighbours == set()
+    assert moved.is_importer
+    swarm.check()
+
+
+def test_link_that_is_there_is_recorded_once() -> None:
+    swarm = a_swarm()
+    for name in NAMES[:2]:
+        swarm.add(a_peer(name))
+
+    swarm.link(NAMES[0], NAMES[1])
+    swarm.link(NAMES[0], NAMES[1])
+
+    assert swarm.peers[NAMES[0]].near_count == 1
+    swarm.check()
 
 
 def test_whoever_becomes_full_twice_is_out_once() -> None:

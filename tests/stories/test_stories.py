@@ -66,6 +66,12 @@ DOWNLOAD: dict[str, Callable[..., dl.Event]] = {
     "link": lambda name, held="-", load="0": dl.ParentLinked(
         host_id=HostId(name), held=blocks(held), load=int(load)
     ),
+    "link-far": lambda name, held="-": dl.ParentLinked(
+        host_id=HostId(name), held=blocks(held), is_far=True
+    ),
+    "claim": lambda name, which: dl.ParentHeld(
+        host_id=HostId(name), blocks=BlockSet(), claimed=blocks(which)
+    ),
     "hold": lambda name, which: dl.ParentHeld(host_id=HostId(name), blocks=blocks(which)),
     "unlink": lambda name, how="ended": dl.ParentLost(host_id=HostId(name), loss=dl.Loss(how)),
     "ban": lambda name: dl.ParentBanned(host_id=HostId(name)),
@@ -94,6 +100,9 @@ SCHEDULER: dict[str, Callable[..., sn.Event]] = {
             host_id=HostId(name), address=f"{name}:1", location=Location.parse(place.strip("-"))
         ),
         holdings=tuple(EditionId(each) for each in held),
+    ),
+    "host-closed": lambda name, place: sn.HostConnected(
+        host=Host(host_id=HostId(name), address="", location=Location.parse(place))
     ),
     "lose": lambda name: sn.HostLost(host_id=HostId(name)),
     "join": lambda name, which, held="0", shown="": sn.PeerJoined(
@@ -165,6 +174,7 @@ def told_by(path: Path) -> str:
         mind = Download(
             slots=SLOTS,
             can_use_source="no_source" not in path.stem,
+            is_placed="rack" in path.stem,
             rng=random.Random(7),
             now_s=0.0,
         )

@@ -66,7 +66,7 @@ class DownloadRun:
         self._throttle = Throttle(request.rate_bytes_per_s)
         self.mind = self._new_mind()
         self.opened: OpenEdition | None = None
-        self._peers = LinkedPeers(self._on_link_event)
+        self._peers = LinkedPeers(self._on_link_event, location=parts.links.location)
         self._fetches: dict[tuple[int, HostId], asyncio.Task[None]] = {}
         self._own_reading = OwnReading(parts, spec, self, throttle=self._throttle)
         self._talk = talk.SuperNodeTalk(parts.session, spec)
@@ -89,6 +89,7 @@ class DownloadRun:
         return Download(
             slots=self._parts.slots,
             can_use_source=self._is_permitted,
+            is_placed=bool(self._parts.links.location),
             rng=self._parts.rng,
             now_s=now_s(),
         )
@@ -308,14 +309,13 @@ class DownloadRun:
     def _drop_edition(self) -> None:
         """Let the present edition go, to begin with another one."""
         assert self.opened is not None
-        assert self.entry is not None
         for task in self._fetches.values():
             task.cancel()
         self._fetches.clear()
         self.opened.stop_hashing()
-        self._parts.links.unlisten(self.entry.edition.edition_id)
-        self._parts.links.close_edition(self.entry.edition.edition_id)
-        self.entry.unpin()
+        self._parts.links.unlisten(self.opened.entry.edition.edition_id)
+        self._parts.links.close_edition(self.opened.entry.edition.edition_id)
+        self.opened.entry.unpin()
         self.opened = None
         self._peers.clear()
         self.tally.bytes_by = ProviderBytes()
@@ -404,10 +404,11 @@ class DownloadRun:
             case todo.LinkParent():
                 assert self.entry is not None
                 address = self._peers.address_of(instruction.host_id)
-                edition_id = self.entry.edition.edition_id
-                self._parts.links.open(edition_id, instruction.host_id, address)
+                self._parts.links.open(self.entry.edition.edition_id, instruction.host_id, address)
             case todo.AnnounceBlock():
                 self._announce(instruction.block_index)
+            case todo.ClaimBlocks():
+                self._peers.claim(self._parts.links, instruction.block_indices)
             case todo.DeclineGrant():
                 self._peers.decline(instruction.block_index)
             case todo.ReportProgress() | todo.Complain() | todo.AskSource():

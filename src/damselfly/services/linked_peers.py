@@ -6,7 +6,7 @@ from typing import Protocol
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as core
 from damselfly.core.peer import SUPERNODE, HostId
-from damselfly.services.links import Link
+from damselfly.services.links import Link, Links
 from damselfly.services.open_edition import BLOCK_INDEX_MAX
 from damselfly.wire.link_messages import Declined, Granted, Held
 from damselfly.wire.session_messages import Parent
@@ -22,8 +22,9 @@ class Handler(Protocol):
 class LinkedPeers:
     """The links of one download, and where the peers can be asked for blocks."""
 
-    def __init__(self, handle: Handler) -> None:
+    def __init__(self, handle: Handler, *, location: str) -> None:
         self._handle = handle
+        self._location = location
         self._links: dict[HostId, Link] = {}
         # {host id: address} of parents that were offered.
         self._offered: dict[HostId, str] = {}
@@ -62,6 +63,10 @@ class LinkedPeers:
             if (link := self._links.get(host_id)) is not None:
                 link.conversation.close()
 
+    def claim(self, links: Links, indices: tuple[int, ...]) -> None:
+        """Tell those at our location which blocks we are fetching from elsewhere; all of them."""
+        links.claim(self, indices)
+
     def decline(self, block_index: int) -> None:
         """Tell the SuperNode that a granted block is not needed."""
         if (link := self._links.get(SUPERNODE)) is not None:
@@ -74,7 +79,11 @@ class LinkedPeers:
         self._links[link.host_id] = link
         self._handle(
             core.ParentLinked(
-                host_id=link.host_id, held=held, load=load, can_give=bool(link.address)
+                host_id=link.host_id,
+                held=held,
+                load=load,
+                can_give=bool(link.address),
+                is_far=link.host_id != SUPERNODE and link.location != self._location,
             )
         )
 
@@ -82,8 +91,14 @@ class LinkedPeers:
         """The other side told something."""
         match message:
             case Held():
-                news = BlockSet.of(i for i in message.indices if 0 <= i < BLOCK_INDEX_MAX)
-                self._handle(core.ParentHeld(host_id=link.host_id, blocks=news, load=message.load))
+                self._handle(
+                    core.ParentHeld(
+                        host_id=link.host_id,
+                        blocks=_block_set(message.indices),
+                        load=message.load,
+                        claimed=_block_set(message.claimed),
+                    )
+                )
             case Granted() if 0 <= message.block_index < BLOCK_INDEX_MAX:
                 self._handle(core.BlockGranted(block_index=message.block_index), message.digest)
             case _:
@@ -93,3 +108,7 @@ class LinkedPeers:
         """A link ended, or could not be opened."""
         self._links.pop(host_id, None)
         self._handle(core.ParentLost(host_id=host_id, loss=loss))
+
+
+def _block_set(indices: Iterable[int]) -> BlockSet:
+    return BlockSet.of(index for index in indices if 0 <= index < BLOCK_INDEX_MAX)

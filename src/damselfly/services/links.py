@@ -49,12 +49,14 @@ class Link:
         host_id: Who is there.
         address: Where its blocks can be asked for; empty: nowhere.
         is_ours: We opened it.
+        location: Where it is; empty is unknown.
     """
 
     host_id: HostId
     address: str
     is_ours: bool
     conversation: Conversation[LinkMessage, LinkMessage]
+    location: str = ""
 
     def post(self, message: LinkMessage) -> None:
         """Send a message."""
@@ -79,6 +81,7 @@ class Links:
 
     Attributes:
         address: Under which others reach our blocks; empty: they cannot.
+        location: Where we are; empty is unknown.
     """
 
     def __init__(
@@ -90,9 +93,11 @@ class Links:
         client: aiohttp.ClientSession,
         tasks: asyncio.TaskGroup,
         links_max: int = LINKS_MAX,
+        location: str = "",
     ) -> None:
         self._host_id = host_id
         self.address = ""
+        self.location = location
         self._held_of = held_of
         self._load = load
         self._client = client
@@ -102,6 +107,7 @@ class Links:
         self._listeners: dict[EditionId, LinkListener] = {}
         self._opening: set[tuple[EditionId, HostId]] = set()
         self._news: dict[EditionId, News] = defaultdict(News)
+        self._claimed: dict[EditionId, tuple[int, ...]] = {}
 
     def listen(self, edition_id: EditionId, listener: LinkListener) -> None:
         """Tell a listener from now on what happens to the links of an edition."""
@@ -142,9 +148,25 @@ class Links:
         indices = news.take(now_s=now_s()) if news is not None else ()
         if not indices:
             return  # told already, or nobody is there any more
-        message = Held(indices=indices, load=self._load())
+        claimed = self._claimed.get(edition_id, ())
+        message = Held(indices=indices, load=self._load(), claimed=claimed)
         for link in self.of(edition_id):
             link.post(message)
+
+    def claim(self, listener: LinkListener, indices: tuple[int, ...]) -> None:
+        """Tell links at our own location which blocks we are fetching from elsewhere.
+
+        Args:
+            listener: Of the edition.
+            indices: All of them.
+        """
+        for edition_id, other in self._listeners.items():
+            if other is listener:
+                self._claimed[edition_id] = indices
+                message = Held(indices=(), load=self._load(), claimed=indices)
+                for link in self.of(edition_id):
+                    if link.location == self.location and link.host_id != SUPERNODE:
+                        link.post(message)
 
     # --- opening
 
@@ -209,6 +231,7 @@ class Links:
                 address=self.address,
                 held=held.to_bytes(),
                 load=self._load(),
+                location=self.location,
             )
         )
         link: Link | None = None
@@ -251,7 +274,7 @@ class Links:
         host_id = HostId(message.host_id)
         if host_id == self._host_id or not (is_host_id(host_id) or (host_id == SUPERNODE)):
             raise RemoteProtocolError("a link with a host id that cannot be")
-        link = Link(host_id, address or message.address, is_ours, conversation)
+        link = Link(host_id, address or message.address, is_ours, conversation, message.location)
         known = self._links[edition_id].get(host_id)
         if known is not None:
             if not self._is_better(link):
@@ -287,5 +310,6 @@ class Links:
         if not self._links[edition_id]:
             del self._links[edition_id]
             self._news.pop(edition_id, None)
+            self._claimed.pop(edition_id, None)
         if (listener := self._listeners.get(edition_id)) is not None:
             listener.on_link_lost(host_id, loss)

@@ -93,6 +93,7 @@ class PeerHost:
             load=lambda: self.uploads.load,
             client=client,
             tasks=tasks,
+            location=options.location,
         )
         self.session = options.supernode and SessionClient(
             options.supernode,

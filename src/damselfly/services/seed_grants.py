@@ -34,7 +34,7 @@ class SeedGrants:
     def on_linked(self, link: Link, held: BlockSet, load: int) -> None:  # noqa: ARG002
         """A child is there."""
         self._links[link.host_id] = link
-        self._give(self._plan.link(link.host_id, held, now_s=now_s()))
+        self._give(self._plan.link(link.host_id, held, rack=link.location, now_s=now_s()))
 
     def on_link_message(self, link: Link, message: Held | Granted | Declined) -> None:
         """A child holds more, or does not want what it was given."""

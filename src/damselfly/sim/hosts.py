@@ -54,7 +54,11 @@ class HostMachine(LinkedMachine):
         rng: random.Random,
     ) -> None:
         mind = Download(
-            slots=world.scenario.slots, can_use_source=True, rng=rng, now_s=world.timeline.now_s
+            slots=world.scenario.slots,
+            can_use_source=True,
+            is_placed=rack is not None,
+            rng=rng,
+            now_s=world.timeline.now_s,
         )
         super().__init__(world, host, mind, others=others, uplink=uplink, rack=rack)
         self.number, self.downlink = number, downlink
@@ -70,6 +74,7 @@ class HostMachine(LinkedMachine):
         self._carry: Carry = {
             todo.FetchBlock: self._fetch,
             todo.AnnounceBlock: self._announce,
+            todo.ClaimBlocks: self.claim,
             todo.CancelFetch: self._cancel,
             todo.LinkParent: self._link,
             todo.DeclineGrant: self._decline,

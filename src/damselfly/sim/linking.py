@@ -56,6 +56,7 @@ class LinkedMachine(Giver):
         self.has_seed_link = False
         self._opening: set[HostId] = set()
         self._news = News()
+        self._claimed = BlockSet()
         self.has_session, self.session = False, 0
         self.sent_count = 0
         self.finished_s: float | None = None
@@ -129,6 +130,7 @@ class LinkedMachine(Giver):
             held=self.mind.held.copy(),
             load=self.queue.load,
             can_give=bool(self.host.address),
+            is_far=self.rack != other.rack,
         )
         self.world.timeline.after(self.world.latency_s, other._on_hello, event)  # noqa: SLF001
 
@@ -173,11 +175,23 @@ class LinkedMachine(Giver):
         if not indices or not self.is_up:
             return
         blocks = BlockSet.of(indices)
-        event = core.ParentHeld(host_id=self.host_id, blocks=blocks, load=self.queue.load)
+        event = core.ParentHeld(
+            host_id=self.host_id, blocks=blocks, load=self.queue.load, claimed=self._claimed
+        )
         listeners = tuple(self.links.values())
         self.sent_count += len(listeners)
         world.timeline.after(world.latency_s, self._deliver_news, event, listeners)
         self.tell_supernode(indices)
+
+    def claim(self, instruction: todo.ClaimBlocks) -> None:
+        """Tell the linked hosts of the same rack what comes from outside of it."""
+        self._claimed = BlockSet.of(instruction.block_indices)
+        event = core.ParentHeld(
+            host_id=self.host_id, blocks=BlockSet(), load=self.queue.load, claimed=self._claimed
+        )
+        listeners = tuple(other for other in self.links.values() if other.rack == self.rack)
+        self.sent_count += len(listeners)
+        self.world.timeline.after(self.world.latency_s, self._deliver_news, event, listeners)
 
     def tell_supernode(self, indices: tuple[int, ...]) -> None:
         """Tell the SuperNode the news, too, if there is a link with it."""

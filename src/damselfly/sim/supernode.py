@@ -244,7 +244,9 @@ class SuperNodeMachine(SuperNodeSide):
         linked = core.ParentLinked(host_id=SUPERNODE, held=self.cached.copy())
         self.world.timeline.after(self.world.latency_s, host.on_event, linked)
         held = host.mind.held.copy()
-        self._give(self.plan.link(host.host_id, held, now_s=self.world.timeline.now_s))
+        rack = str(host.host.location)
+        now_s = self.world.timeline.now_s
+        self._give(self.plan.link(host.host_id, held, rack=rack, now_s=now_s))
         return True
 
     def on_link_lost(self, host_id: HostId) -> None:

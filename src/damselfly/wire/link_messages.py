@@ -18,6 +18,7 @@ class LinkHello(Message, frozen=True, tag="link_hello"):
         address: `host:port` under which its blocks can be asked for; empty: nowhere.
         held: Bit i of byte i // 8 (lowest bit first) says that block i is held.
         load: Uploads running and waiting.
+        location: `region/zone/rack` of the sender; empty is unknown.
     """
 
     protocol: int
@@ -25,18 +26,21 @@ class LinkHello(Message, frozen=True, tag="link_hello"):
     held: bytes
     address: str = ""
     load: int = 0
+    location: str = ""
 
 
 class Held(Message, frozen=True, tag="held"):
     """Blocks that are held now and were not before.
 
     Attributes:
-        indices: The blocks.
+        indices: The blocks; perhaps none, when only `claimed` has changed.
         load: Uploads running and waiting.
+        claimed: All blocks that the sender is fetching from outside of its location.
     """
 
     indices: tuple[int, ...]
     load: int = 0
+    claimed: tuple[int, ...] = ()
 
 
 class Granted(Message, frozen=True, tag="granted"):

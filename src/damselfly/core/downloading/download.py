@@ -38,9 +38,11 @@ from damselfly.core.downloading.events import (
     SuperNodeLost,
     Ticked,
 )
+from damselfly.core.downloading.importing import is_patient
 from damselfly.core.downloading.instructions import (
     AnnounceBlock,
     CancelFetch,
+    ClaimBlocks,
     Complain,
     DeclineGrant,
     Fail,
@@ -55,6 +57,7 @@ from damselfly.core.downloading.parents import Parents
 from damselfly.core.downloading.picking import (
     WINDOW_BLOCKS_MIN,
     WINDOW_SHARE,
+    WINDOW_SHARE_READ,
     Pick,
     lot,
     near_bits,
@@ -86,7 +89,13 @@ class Download:
     """
 
     def __init__(
-        self, *, slots: int = 4, can_use_source: bool, rng: random.Random, now_s: float
+        self,
+        *,
+        slots: int = 4,
+        can_use_source: bool,
+        is_placed: bool = False,
+        rng: random.Random,
+        now_s: float,
     ) -> None:
         self._slots = slots + AHEAD
         self._rng = rng
@@ -106,6 +115,9 @@ class Download:
         self._is_sealed = False
         self.is_finished = False
         self.retry_count = 0
+        self._moved_s = now_s  # when a block came last
+        self._is_placed = is_placed
+        self._claimed: set[int] = set()
         self._fetch_s = 0.5  # moving average of a fetch's duration; the first guess
         self._reported_s = now_s
         self._complete_s: float | None = None
@@ -175,6 +187,7 @@ class Download:
                     load=event.load,
                     can_give=event.can_give,
                     asked=self._asked_of(event.host_id),
+                    is_far=event.is_far,
                 )
             case ParentLost():
                 return self._on_parent_lost(event)
@@ -212,6 +225,7 @@ class Download:
         self._is_started = True
         self.block_count = event.block_count
         self.held, self.listed = event.held.copy(), event.listed.copy()
+        self._moved_s = now_s
         self._last_resort.moved(now_s=now_s)
         return []
 
@@ -223,7 +237,9 @@ class Download:
 
     def _on_parent_held(self, event: ParentHeld) -> bool:
         """Take in news of a parent; say whether they may be a reason to fetch something."""
-        can_ask = self.parents.hold(event.host_id, event.blocks, load=event.load)
+        can_ask = self.parents.hold(
+            event.host_id, event.blocks, load=event.load, claimed_bits=event.claimed.bits
+        )
         if not can_ask or self._free_count <= 0:
             return False
         return bool(event.blocks.bits & self.listed.bits & ~(self.held.bits | self._running_bits))
@@ -244,12 +260,17 @@ class Download:
         self.listed.add(block_index)  # a grant carries the digest
         if block_index in self.held or block_index in self._running:
             return [DeclineGrant(block_index=block_index)]
-        return [self._start(Pick(block_index, SUPERNODE), now_s)]
+        if self._is_placed and self._is_patient(now_s):
+            awaited = self.parents.awaited_bits(now_s=now_s)
+            if awaited >> block_index & 1:
+                return [DeclineGrant(block_index=block_index)]
+        return [self._start(Pick(block_index, SUPERNODE), now_s), *self._claim()]
 
     def _on_block_stored(self, event: BlockStored, now_s: float) -> list[Instruction]:
         if event.block_index in self.held:
             return []
         self.held.add(event.block_index)
+        self._moved_s = now_s
         self._last_resort.moved(now_s=now_s)
         hosts = self._running.pop(event.block_index, {})
         self._running_bits &= ~(1 << event.block_index)
@@ -298,30 +319,65 @@ class Download:
         if self._free_count <= 0:
             return instructions
         missing = self.missing_bits & self.listed.bits
-        window = max(WINDOW_BLOCKS_MIN, (self.block_count or 0) // WINDOW_SHARE)
+        share = WINDOW_SHARE_READ if self._readers else WINDOW_SHARE
+        window = max(WINDOW_BLOCKS_MIN, (self.block_count or 0) // share)
         while self._free_count > 0:
             wanted = missing & ~self._running_bits
             if not wanted and missing.bit_count() <= ENDGAME_BLOCKS:
                 wanted = self._late_bits(now_s)
             if not wanted:
                 break
-            near = wanted & near_bits(self._readers.values())
-            chosen = self._pick(near, window, now_s) or self._pick(wanted, window, now_s)
+            read = wanted & near_bits(self._readers.values())
+            chosen = self._pick(read, window, now_s) or self._pick(wanted, window, now_s)
             if chosen is None:
                 break
             instructions.append(self._start(chosen, now_s))
+        if self.parents.rack.is_divided:
+            instructions += self._claim()
         return instructions
 
     def _pick(self, wanted: int, window: int, now_s: float) -> Pick | None:
+        """Return what to fetch next; in a rack, first what the rack does not have."""
+        rack = self.parents.rack
+        if not rack.is_divided or not self._is_patient(now_s):
+            return self._pick_from(wanted, window, now_s, is_far=None)
+        if self.parents.import_count() < rack.imports_max(self._slots - AHEAD):
+            imported = wanted & ~self.parents.awaited_bits(now_s=now_s)
+            chosen = self._pick_from(imported, window, now_s, is_far=True)
+            if chosen is not None:
+                return chosen
+        return self._pick_from(wanted, window, now_s, is_far=False)
+
+    def _pick_from(
+        self, wanted: int, window: int, now_s: float, *, is_far: bool | None
+    ) -> Pick | None:
         if not wanted:
             return None
         return pick(
             wanted,
-            self.parents.candidates(now_s=now_s),
+            self.parents.candidates(now_s=now_s, is_far=is_far),
             rarity=self.parents.rarity,
             window_blocks=window,
             rng=self._rng,
         )
+
+    def _is_patient(self, now_s: float) -> bool:
+        return is_patient(quiet_s=now_s - self._moved_s, fetch_s=self._fetch_s)
+
+    def _claim(self) -> list[Instruction]:
+        """Tell what comes from outside of our rack, if that has become more."""
+        if not self._is_placed:
+            return []
+        claimed = tuple(
+            block_index
+            for block_index, hosts in self._running.items()
+            if any(host == SUPERNODE or self.parents.is_far(host) for host in hosts)
+        )
+        if set(claimed) <= self._claimed:
+            self._claimed &= set(claimed)
+            return []
+        self._claimed = set(claimed)
+        return [ClaimBlocks(block_indices=claimed)]
 
     def _start(self, chosen: Pick, now_s: float) -> FetchBlock:
         self._running.setdefault(chosen.block_index, {})[chosen.host_id] = now_s

@@ -1,6 +1,6 @@
 """What happens to one download, as events of its mind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from damselfly.core.blocks import BlockSet
@@ -67,21 +67,30 @@ class ParentLinked:
 
     Attributes:
         can_give: Its address is known, so that blocks can be asked for.
+        is_far: It is outside of our rack.
     """
 
     host_id: HostId
     held: BlockSet
     load: int = 0
     can_give: bool = True
+    is_far: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentHeld:
-    """A linked peer holds more blocks now."""
+    """A linked peer holds more blocks now.
+
+    Attributes:
+        blocks: These; perhaps none, when only its claims have changed.
+        load: Uploads it has, running and waiting.
+        claimed: All blocks that it is fetching from outside of its rack.
+    """
 
     host_id: HostId
     blocks: BlockSet
     load: int = 0
+    claimed: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,13 @@ class AnnounceBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimBlocks:
+    """Tell the links inside our rack which blocks we are fetching from outside; all of them."""
+
+    block_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportProgress:
     """Tell the SuperNode how far we are."""
 
@@ -109,6 +116,7 @@ Instruction = (
     | CancelFetch
     | DeclineGrant
     | AnnounceBlock
+    | ClaimBlocks
     | ReportProgress
     | Complain
     | AskSource

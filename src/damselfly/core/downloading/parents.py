@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading.events import Failure
+from damselfly.core.downloading.importing import Rack
 from damselfly.core.downloading.picking import Rarity
 from damselfly.core.peer import SUPERNODE, HostId
 
@@ -25,6 +26,8 @@ class Parent:
         asked: The block we are asking it for; one at a time per pair.
         paused_until_s: Not asked before.
         failure_count: Failures in a row.
+        is_far: It is outside of our rack.
+        claimed_bits: Blocks that it is fetching from outside of the rack.
     """
 
     host_id: HostId
@@ -34,6 +37,8 @@ class Parent:
     asked: int | None = None
     paused_until_s: float = 0.0
     failure_count: int = 0
+    is_far: bool = False
+    claimed_bits: int = 0
 
 
 class Parents:
@@ -41,10 +46,12 @@ class Parents:
 
     Attributes:
         rarity: Of the blocks that they hold, the SuperNode's not counted.
+        rack: How many of them are in our rack, and outside of it.
     """
 
     def __init__(self) -> None:
         self.rarity = Rarity()
+        self.rack = Rack()
         self._linked: dict[HostId, Parent] = {}
         # Pauses outlive the link, or a bad parent would come back clean by linking anew.
         self._paused_until_s: dict[HostId, float] = {}
@@ -64,6 +71,7 @@ class Parents:
         load: int,
         can_give: bool,
         asked: int | None = None,
+        is_far: bool = False,
     ) -> None:
         """A link is open; `asked` is the block that it was asked for before."""
         self.lose(host_id)  # a second link of a pair begins anew with what is held
@@ -73,12 +81,20 @@ class Parents:
             load,
             can_give=can_give and host_id != SUPERNODE and host_id not in self._banned,
             asked=asked,
+            is_far=is_far,
             paused_until_s=self._paused_until_s.get(host_id, 0.0),
         )
         if host_id != SUPERNODE:
             self.rarity.add(held.bits)
+            self._count(is_far=is_far, change=1)
 
-    def hold(self, host_id: HostId, blocks: BlockSet, *, load: int) -> bool:
+    def _count(self, *, is_far: bool, change: int) -> None:
+        if is_far:
+            self.rack.far_count += change
+        else:
+            self.rack.near_count += change
+
+    def hold(self, host_id: HostId, blocks: BlockSet, *, load: int, claimed_bits: int = 0) -> bool:
         """A linked parent told news; say whether it could be asked for blocks."""
         parent = self._linked.get(host_id)
         if parent is None:
@@ -86,7 +102,7 @@ class Parents:
         if host_id != SUPERNODE:
             self.rarity.add(blocks.bits & ~parent.held_bits)
         parent.held_bits |= blocks.bits
-        parent.load = load
+        parent.load, parent.claimed_bits = load, claimed_bits
         return parent.can_give and parent.asked is None
 
     def lose(self, host_id: HostId) -> None:
@@ -94,6 +110,7 @@ class Parents:
         parent = self._linked.pop(host_id, None)
         if parent is not None and host_id != SUPERNODE:
             self.rarity.remove(parent.held_bits)
+            self._count(is_far=parent.is_far, change=-1)
 
     def holding(self, blocks: BlockSet) -> list[HostId]:
         """Return the linked parents that hold all of these blocks, and the SuperNode."""
@@ -155,8 +172,26 @@ class Parents:
                 parent.failure_count += 1
         parent.paused_until_s = self._paused_until_s[host_id] = now_s + pause_s
 
-    def candidates(self, *, now_s: float) -> Iterator[Parent]:
-        """Yield those that could be asked now."""
+    def candidates(self, *, now_s: float, is_far: bool | None = None) -> Iterator[Parent]:
+        """Yield those that could be asked now: of our rack, from outside, or (None) all."""
         for parent in self._linked.values():
-            if parent.asked is None and parent.can_give and parent.paused_until_s <= now_s:
+            can_ask = parent.can_give and parent.asked is None and parent.paused_until_s <= now_s
+            if can_ask and (is_far is None or parent.is_far == is_far):
                 yield parent
+
+    def awaited_bits(self, *, now_s: float) -> int:
+        """Return the blocks that our rack has, or is about to have."""
+        bits = 0
+        for parent in self._linked.values():
+            if parent.can_give and not parent.is_far and parent.paused_until_s <= now_s:
+                bits |= parent.held_bits | parent.claimed_bits
+        return bits
+
+    def is_far(self, host_id: HostId) -> bool:
+        """Say whether a linked parent is outside of our rack."""
+        parent = self._linked.get(host_id)
+        return parent is not None and parent.is_far
+
+    def import_count(self) -> int:
+        """Return how many blocks we are asking for outside of our rack."""
+        return sum(parent.is_far and parent.asked is not None for parent in self._linked.values())

@@ -21,7 +21,10 @@ from damselfly.core.peer import HostId
 
 WINDOW_BLOCKS_MIN = 8
 READ_AHEAD_BLOCKS = 2
-WINDOW_SHARE = 4  # a quarter of the file: 1.18 of the stream's bound at no cost in the last peer
+# Half of the file; a quarter where somebody reads along. In racks, whose importers pass the end
+# of a window together, a quarter costs 8 % of the time (docs/decisions/0024).
+WINDOW_SHARE = 2
+WINDOW_SHARE_READ = 4
 
 
 class Candidate(Protocol):

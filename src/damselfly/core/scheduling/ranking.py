@@ -1,10 +1,11 @@
 """Which parents are offered to a peer.
 
-Near ones, so that a block crosses each boundary seldom, and some far ones among them, so that
-the swarm does not fall into islands. Of those that are equally near, most are the least linked,
-so that all have about as many neighbours and nobody is left behind; the others are drawn by
-lot, so that the swarm is no chain in which each knows those who came shortly before it
-(docs/decisions/0021). Source: the shared scheduling study, sections 7 and 10.
+A peer is linked with others of its own location, its rack. Only importers are also linked with
+peers elsewhere, themselves importers, and all importers of a rack with each other: so a block
+passes a rack's link about once (docs/decisions/0024). Most of those that are offered are the
+least linked, so that all have about as many neighbours and nobody is left behind; the others
+are drawn by lot, so that the swarm is no chain in which each knows those who came shortly
+before it (docs/decisions/0021). Source: the shared scheduling study, sections 7 and 10.
 """
 
 import random
@@ -14,23 +15,29 @@ from damselfly.core.swarm import Peer
 from damselfly.core.topology import affinity
 
 LOT_SHARE = 3  # one of three parents is drawn by lot (bench/simulated.py: 1 of 2 to 4 are equal)
-FAR_MIN = 2  # of 8: the study's "8 in + 2 out" keeps racks from becoming islands
 
 
-def rank_parents(
-    child: Peer, candidates: Iterable[Peer], *, count: int, rng: random.Random
-) -> list[Peer]:
-    """Return at most `count` of the candidates, near ones first."""
+def rank_near(candidates: Iterable[Peer], *, count: int, rng: random.Random) -> list[Peer]:
+    """Return at most `count` of the candidates of a peer's own location."""
     pool = list(candidates)
     rng.shuffle(pool)  # sorting is stable: among equals the lot decides
-    if len(pool) > count:
-        nearest = max(_affinity_of(child, peer) for peer in pool)
-        near = [peer for peer in pool if _affinity_of(child, peer) == nearest]
-        far = [peer for peer in pool if _affinity_of(child, peer) < nearest]
-        far_count = min(FAR_MIN, len(far), max(count - 1, 0))
-        pool = _some(near, count - far_count)
-        pool += _some(far, count - len(pool))
-    return sorted(pool, key=lambda peer: -_affinity_of(child, peer))
+    return _some(pool, max(count, 0))
+
+
+def rank_far(
+    child: Peer, candidates: Iterable[Peer], *, count: int, rng: random.Random
+) -> list[Peer]:
+    """Return at most `count` of the candidates elsewhere: near ones, and one by lot.
+
+    The one keeps the zones of a region, and the regions, from becoming islands.
+    """
+    if count <= 0:
+        return []
+    pool = list(candidates)
+    rng.shuffle(pool)
+    by_lot = pool[:1]
+    rest = sorted(pool[1:], key=lambda peer: (-_affinity_of(child, peer), peer.far_count))
+    return rest[: count - 1] + by_lot
 
 
 def _some(pool: list[Peer], count: int) -> list[Peer]:

@@ -34,13 +34,13 @@ from damselfly.core.scheduling.instructions import (
     BanHost,
     EnsureSeeded,
     Instruction,
-    OfferParents,
     TellEdition,
     TellFailed,
 )
-from damselfly.core.scheduling.ranking import matches_for_hungry, rank_parents
-from damselfly.core.swarm import Peer, Swarm
+from damselfly.core.scheduling.offering import Offering
+from damselfly.core.swarm import FAR_LINKS_MAX, IMPORTERS, Peer, Swarm
 from damselfly.core.task import EditionId, TaskId
+from damselfly.core.topology import Location  # noqa: TC001  # as its neighbours
 
 # So many credentials may be refused before all who wait are told so: each costs a request,
 # and a content that is not there is refused to all.
@@ -103,11 +103,13 @@ class Scheduler:
         rng: random.Random,
     ) -> None:
         self._access = Access(window_s=access_window_s)
-        self._neighbours = neighbours
-        self._children_max = children_max
         self._fallbacks_max = fallbacks_max
-        self._rng = rng
         self._blame = Blame()
+        self._offering = Offering(
+            neighbours=neighbours, children_max=children_max, blame=self._blame, rng=rng
+        )
+        # Swarms and locations that have lost an importer by the present event.
+        self._vacant: list[tuple[Swarm, Location]] = []
         self.hosts: dict[HostId, Host] = {}
         self.swarms: dict[EditionId, Swarm] = {}
         self._tasks: dict[TaskId, _Task] = {}
@@ -115,8 +117,15 @@ class Scheduler:
         # hello, and since. They give, though they want nothing.
         self._holdings: dict[HostId, dict[EditionId, None]] = {}
 
-    def handle(self, event: Event, *, now_s: float) -> list[Instruction]:  # noqa: C901, PLR0911, PLR0912  # a dispatch
+    def handle(self, event: Event, *, now_s: float) -> list[Instruction]:
         """Take in one event and return what must be done because of it."""
+        instructions = self._take_in(event, now_s)
+        vacant, self._vacant = self._vacant, []
+        for swarm, location in vacant:
+            instructions += self._offering.successor(swarm, location, now_s=now_s)
+        return instructions
+
+    def _take_in(self, event: Event, now_s: float) -> list[Instruction]:  # noqa: C901, PLR0911, PLR0912  # a dispatch
         match event:
             case HostConnected():
                 return self._on_host_connected(event)
@@ -153,9 +162,8 @@ class Scheduler:
             missing = [host_id for host_id, peer in swarm.peers.items() if not peer.is_whole]
             assert all(joined.get(host_id) == edition_id for host_id in missing)
             assert swarm.peers.keys() <= self.hosts.keys()
-            assert all(
-                len(peer.neighbours) <= 2 * self._neighbours for peer in swarm.peers.values()
-            )
+            links_max = self._offering.links_max + IMPORTERS + FAR_LINKS_MAX
+            assert all(len(peer.neighbours) <= links_max for peer in swarm.peers.values())
         for task in self._tasks.values():
             assert not task.waiting or task.is_asked
 
@@ -335,7 +343,9 @@ class Scheduler:
             self._leave_swarm(task, host_id)  # what it had is another edition
         swarm = self.swarms.get(edition.edition_id)
         if swarm is None:
-            swarm = self.swarms[edition.edition_id] = Swarm(edition, links_max=2 * self._neighbours)
+            swarm = self.swarms[edition.edition_id] = Swarm(
+                edition, links_max=self._offering.links_max
+            )
             for holder, editions in self._holdings.items():
                 if edition.edition_id in editions:
                     self._add_holder(swarm, self.hosts[holder])
@@ -346,7 +356,7 @@ class Scheduler:
             self._on_whole(swarm, peer)
             return [told]
         self._holdings[host_id].pop(edition.edition_id, None)
-        return [told, *self._offer_first(swarm, peer, now_s)]
+        return [told, *self._offering.first(swarm, peer, now_s=now_s)]
 
     def _on_whole(self, swarm: Swarm, peer: Peer) -> None:
         """A peer misses nothing any more: it wants nothing, and goes on giving."""
@@ -364,43 +374,6 @@ class Scheduler:
         self._forget_if_empty(edition.task_id)
         self._forget_if_whole(swarm)
 
-    def _offer_first(self, swarm: Swarm, peer: Peer, now_s: float) -> list[Instruction]:
-        # Each link counts at both ends: those who come later bring the rest.
-        wanted = max(self._neighbours * 3 // 4, 1) - len(peer.neighbours)
-        parents = rank_parents(
-            peer, self._candidates(swarm, peer, now_s), count=max(wanted, 0), rng=self._rng
-        )
-        return self._offer(swarm, peer, parents)
-
-    def _offer(self, swarm: Swarm, peer: Peer, parents: list[Peer]) -> list[Instruction]:
-        for parent in parents:
-            swarm.link(peer.host.host_id, parent.host.host_id)
-        becomes_child = not peer.is_child and swarm.child_count < self._children_max
-        if becomes_child:
-            swarm.adopt(peer, is_child=True)
-        if not parents and not becomes_child:
-            return []
-        return [
-            OfferParents(
-                host_id=peer.host.host_id,
-                edition_id=swarm.edition.edition_id,
-                parents=tuple(parent.host for parent in parents),
-                has_supernode=becomes_child,
-            )
-        ]
-
-    def _candidates(self, swarm: Swarm, child: Peer, now_s: float) -> list[Peer]:
-        """Return whom to offer to a peer, perhaps: reachable, with room, not known to it."""
-        return [
-            peer
-            for peer in swarm.near(child.host.location, self._rng)
-            if peer is not child
-            and (peer.can_upload or child.can_upload)
-            and peer.host.host_id not in child.neighbours
-            and peer.host.host_id not in child.avoided
-            and not self._blame.is_banned(peer.host.host_id, now_s=now_s)
-        ]
-
     def _on_peer_progressed(self, event: PeerProgressed, now_s: float) -> list[Instruction]:
         swarm = self.swarms.get(event.edition_id)
         if swarm is None or event.host_id not in swarm.peers:
@@ -412,10 +385,7 @@ class Scheduler:
             self._on_whole(swarm, peer)
         if not peer.is_hungry:
             return []
-        if len(peer.neighbours) >= 2 * self._neighbours:
-            return self._offer(swarm, peer, [])
-        match = matches_for_hungry(peer, self._candidates(swarm, peer, now_s), rng=self._rng)
-        return self._offer(swarm, peer, [match] if match else [])
+        return self._offering.hungry(swarm, peer, now_s=now_s)
 
     def _on_peer_complained(self, event: PeerComplained, now_s: float) -> list[Instruction]:
         swarm = self.swarms.get(event.edition_id)
@@ -429,7 +399,7 @@ class Scheduler:
         swarm.unlink(event.host_id, event.accused)
         if event.reason == "missing":
             self._forget_holding(swarm, event.accused)
-            return self._offer_first(swarm, peer, now_s)
+            return self._offering.first(swarm, peer, now_s=now_s)
         peer.avoided.add(event.accused)
         if event.reason == "corrupt" and self._blame.accuse(
             event.accused, accuser=event.host_id, block_index=event.block_index, now_s=now_s
@@ -437,7 +407,7 @@ class Scheduler:
             instructions.append(BanHost(host_id=event.accused, told=tuple(self.hosts)))
             for each in self.swarms.values():
                 each.isolate(event.accused)
-        return instructions + self._offer_first(swarm, peer, now_s)
+        return instructions + self._offering.first(swarm, peer, now_s=now_s)
 
     def _forget_holding(self, swarm: Swarm, host_id: HostId) -> None:
         """A host no longer has what it had whole: its cache made room."""
@@ -453,6 +423,9 @@ class Scheduler:
             self._remove_peer(swarm, host_id)
 
     def _remove_peer(self, swarm: Swarm, host_id: HostId) -> None:
+        peer = swarm.peers.get(host_id)
+        if peer is not None and peer.is_importer:
+            self._vacant.append((swarm, peer.host.location))
         swarm.remove(host_id)
         self._forget_if_whole(swarm)
 

@@ -38,9 +38,11 @@ class _Child:
         held: Blocks it holds, as it said.
         given: Blocks it was granted, and got, or gets, or declined a moment ago.
         running: Blocks granted that have not been sent yet.
+        rack: Where it is; hosts of one rack get each block once. Empty: in none.
     """
 
     held: BlockSet
+    rack: str
     given: BlockSet = field(default_factory=BlockSet)
     running: set[int] = field(default_factory=set)
 
@@ -81,9 +83,9 @@ class SeedPlan:
         self.seeded.add(block_index)
         return self.next(now_s=now_s)
 
-    def link(self, host_id: HostId, held: BlockSet, *, now_s: float) -> list[Grant]:
+    def link(self, host_id: HostId, held: BlockSet, *, rack: str = "", now_s: float) -> list[Grant]:
         """A child is there, and holds these blocks."""
-        self._children[host_id] = _Child(held.copy())
+        self._children[host_id] = _Child(held.copy(), rack)
         self._count_as_sent(held)
         return self.next(now_s=now_s)
 
@@ -182,10 +184,15 @@ class SeedPlan:
         return grants
 
     def _best(self) -> Grant | None:
-        hungry = [
-            (len(child.running), len(child.held), host_id)
+        racks = self._rack_bits()
+        wanted = {
+            host_id: bits
             for host_id, child in self._children.items()
-            if self._wanted_by(child)
+            if (bits := self._wanted_by(child) & ~racks.get(child.rack, 0))
+        }
+        hungry = [
+            (len(self._children[host_id].running), len(self._children[host_id].held), host_id)
+            for host_id in wanted
         ]
         if not hungry:
             return None
@@ -196,7 +203,7 @@ class SeedPlan:
         for running, _, host_id in sorted(hungry):
             if running >= running_max:
                 break
-            least = self._least_sent(self._wanted_by(self._children[host_id]))
+            least = self._least_sent(wanted[host_id])
             # None goes out twice while another has not gone out at all.
             if self._is_unsent(fresh) and not self._is_unsent(least):
                 continue
@@ -206,6 +213,15 @@ class SeedPlan:
     def _wanted_by(self, child: _Child) -> int:
         """Return the blocks that could be granted to a child now."""
         return self.seeded.bits & ~(child.held.bits | child.given.bits | self._recent_bits)
+
+    def _rack_bits(self) -> dict[str, int]:
+        """Return {rack: blocks that some child there holds, or gets}."""
+        racks: dict[str, int] = {}
+        for child in self._children.values():
+            if child.rack:
+                bits = child.held.bits | child.given.bits
+                racks[child.rack] = racks.get(child.rack, 0) | bits
+        return racks
 
     def _least_sent(self, candidates: int) -> int:
         """Return those of the candidates that went out least."""
