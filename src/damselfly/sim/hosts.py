@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from damselfly.core.blocks import BlockSet
+from damselfly.core.blocks import BlockSet, lowest_bit
 from damselfly.core.downloading import events as core
 from damselfly.core.downloading import instructions as todo
 from damselfly.core.downloading.backoff import Backoff
@@ -70,6 +70,7 @@ class HostMachine(LinkedMachine):
         self.cpu_free_s = 0.0
         self.running_count = 0
         self.is_leaving = False
+        self._reads_at = 0
         self.full_at_block: int | None = None
         self._carry: Carry = {
             todo.FetchBlock: self._fetch,
@@ -195,6 +196,8 @@ class HostMachine(LinkedMachine):
             self.is_started = True
             held = BlockSet()
             self.handle(core.EditionStarted(block_count=count, held=held, listed=held))
+            if self.world.scenario.is_read:
+                self.handle(core.ReaderMoved(reader=0, block_index=0))
         self.on_listed(listed, is_sealed=is_sealed)
 
     def on_listed(self, listed: BlockSet, *, is_sealed: bool) -> None:
@@ -274,6 +277,15 @@ class HostMachine(LinkedMachine):
             )
             self._count(index, boundary)
         self.handle(core.BlockStored(block_index=index, host_id=giver.host_id))
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Tell the mind which block the reader waits for, if there is a reader."""
+        if self.world.scenario.is_read and not self.is_done:
+            missing = lowest_bit(~self.mind.held.bits & (self.mind.held.bits + 1))
+            if missing != self._reads_at:
+                self._reads_at = missing
+                self.handle(core.ReaderMoved(reader=0, block_index=missing))
 
     def _count(self, block_index: int, boundary: Boundary) -> None:
         world = self.world

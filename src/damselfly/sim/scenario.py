@@ -112,6 +112,7 @@ class Scenario:
         latency_s: From any host to any other, one way.
         block_cost_s: What a host's CPU does for each block that it gets, one after another.
         arrival_s: Hosts come evenly over so long; 0 is all at once.
+        is_read: On each host a program takes the bytes in order while they come, and says so.
         step_s: Step of the network; 0 is a quarter of the time one block takes on a link.
         limit_s: The run ends here at the latest; 0 is 20 times the bound and 300 s more.
         supernode: The SuperNode.
@@ -130,6 +131,7 @@ class Scenario:
     latency_s: float = 0.0005
     block_cost_s: float = 0.001
     arrival_s: float = 0.0
+    is_read: bool = False
     step_s: float = 0.0
     limit_s: float = 0.0
     supernode: SeedOptions = field(default_factory=SeedOptions)
