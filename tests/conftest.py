@@ -1,12 +1,18 @@
 """What holds for all tests: in CI nothing is skipped, and no test is timed by Hypothesis."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 
 IS_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+# Whoever starts the tests in the background may have made them, and so the programs that they
+# start, deaf to Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is slow now and then; pytest-timeout catches what hangs. In CI Hypothesis
 # takes its own profile: no deadline, and the same examples each time.

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -265,7 +266,9 @@ async def test_full_disk_of_the_supernode_lets_hosts_go_to_the_source_in_turn(
     assert [each.code for each in ended] == [0, 0, 0], [each.err for each in ended]
     assert any("no room" in note for note in ended[0].json["notes"])
     assert all(site.path(f"out-{i}").read_bytes() == data for i in range(3))
-    assert source.sending_max <= 2  # one host, and the SuperNode that tries again
+    # The SuperNode tries again and again, and gives up midway; the hosts go one after the other.
+    assert len(source.given_whole) == 3
+    assert all(one[1] < other[0] for one, other in pairwise(sorted(source.given_whole)))
 
 
 async def test_source_of_unknown_length_that_resets_midway_is_read_again(

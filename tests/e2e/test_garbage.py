@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from damselfly.services.options import UploadOptions
 from e2e.processes import Running, Site, a_site, dfget
 from fakes.source import FakeSource
 
@@ -21,6 +22,7 @@ MIB = 1 << 20
 DATA = random.Random(3).randbytes(4 * MIB)
 BIG = random.Random(4).randbytes(32 * MIB)  # its blocks are larger than what the kernel buffers
 GROWTH_BYTES_MAX = 64 * MIB
+SLOTS = UploadOptions().slots
 
 UPGRADE = (
     b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -198,15 +200,17 @@ async def test_children_that_take_no_bytes_lose_their_slots(place: Place) -> Non
         async with client.get(f"http://{target.where}/api/v1/tasks") as answer:
             task = (await answer.json())["tasks"][0]
         path = f"/v1/editions/{task['edition_id']}/blocks/0"
-        stalled = [target.connect(receive_bytes=4096) for _ in range(4)]
+        stalled = [target.connect(receive_bytes=4096) for _ in range(SLOTS)]
         for number, sock in enumerate(stalled):
             request = f"GET {path} HTTP/1.1\r\nHost: x\r\nDamselfly-Host: h-{number}\r\n\r\n"
             sock.sendall(request.encode())
         statuses, body = [], b""
         async with asyncio.timeout(40):
-            while "damselfly_uploads_running 4.0" not in await text_of(client, target, "/metrics"):
+            while f"damselfly_uploads_running {SLOTS}.0" not in await text_of(
+                client, target, "/metrics"
+            ):
                 await asyncio.sleep(0.05)
-            while 200 not in statuses:  # until the four slots are free again
+            while 200 not in statuses:  # until the slots are free again
                 async with client.get(f"http://{target.where}{path}") as answer:
                     statuses.append(answer.status)
                     body = await answer.read()

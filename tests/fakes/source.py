@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import base64
 import hashlib
+import itertools
 import random
 import re
 import socket
@@ -184,7 +185,7 @@ class FakeSource:
         headers_seen: The headers of the same requests.
         accepts_seen: Their Accept lines, one by one.
         bytes_sent: Bytes of bodies that were handed to the connections.
-        sending_max: Most answers with bytes that were under way at once.
+        given_whole: (begin, end) of each answer whose bytes were all taken, as counted moments.
     """
 
     def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
@@ -192,7 +193,8 @@ class FakeSource:
         self.headers_seen: list[Mapping[str, str]] = []
         self.accepts_seen: list[list[str]] = []
         self.bytes_sent = 0
-        self.sending_max = self._sending = 0
+        self._moments = itertools.count()
+        self.given_whole: list[tuple[int, int]] = []
         self.contents: dict[str, FakeContent] = {}
         self._port = port
         self._tls = tls
@@ -249,12 +251,7 @@ class FakeSource:
         if response is not None:
             response.headers.update(content.headers)
             return self._told(request, response)
-        self._sending += 1
-        self.sending_max = max(self.sending_max, self._sending)
-        try:
-            return await self._give(request, content)
-        finally:
-            self._sending -= 1
+        return await self._give(request, content)
 
     def _told(self, request: web.Request, response: web.Response) -> web.Response:
         self._note(request, response.status)
@@ -312,10 +309,13 @@ class FakeSource:
             content.change_after_gets -= 1
             if content.change_after_gets == 0:
                 content.change(content.changed_data)
+        begun = next(self._moments)
         await response.prepare(request)
         is_reset = content.reset_after_bytes >= 0 and content.takes("reset_count")
         await self._send(response, content, body[: content.reset_after_bytes] if is_reset else body)
-        assert request.transport is not None
+        self.given_whole.append((begun, next(self._moments)))
+        if request.transport is None:
+            return response  # the requester has what it wanted, and is gone
         if is_reset:
             await reset(request.transport)
         elif content.lie_bytes > 0 and not content.chunked:

@@ -37,16 +37,19 @@ class DirectBody(asyncio.BufferedProtocol):
         if self._end is not None:
             raise self._end
         self._target, self._filled = buffer, 0
-        self._answer = asyncio.get_running_loop().create_future()
+        self._answer = answer = asyncio.get_running_loop().create_future()
         self._wakeups.wait_for(len(buffer))
         self._transport.resume_reading()
         seen = 0
-        while not (await asyncio.wait([self._answer], timeout=stall_s))[0]:
-            came = self._filled + self._wakeups.pending_bytes()
-            if came <= seen:
-                raise TimeoutError
-            seen = came
-        self._answer.result()
+        try:
+            while not (await asyncio.wait([answer], timeout=stall_s))[0]:
+                came = self._filled + self._wakeups.pending_bytes()
+                if came <= seen:
+                    raise TimeoutError
+                seen = came
+            answer.result()
+        finally:
+            self._answer = None  # nobody would hear of its end any more
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the protocol's signature
         """Give the place where the next bytes belong."""
