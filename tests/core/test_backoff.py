@@ -5,7 +5,7 @@ from statistics import mean
 
 import pytest
 
-from damselfly.core.downloading.backoff import Backoff
+from damselfly.core.downloading.backoff import PAUSE_S_MAX, Backoff, pause_told
 
 
 def test_same_seed_gives_the_same_pauses() -> None:
@@ -27,3 +27,14 @@ def test_pause_is_anywhere_below_a_bound_that_doubles(attempt: int, bound_s: flo
     assert 0 <= min(pauses) < 0.02 * bound_s
     assert 0.98 * bound_s < max(pauses) <= bound_s
     assert mean(pauses) == pytest.approx(bound_s / 2, rel=0.05)
+
+
+def test_who_is_told_to_come_later_comes_later_and_never_before() -> None:
+    rng = random.Random(1)
+
+    pauses = [pause_told(4.0, rng) for _ in range(1000)]
+
+    assert min(pauses) >= 4.0
+    assert 5.9 < max(pauses) <= 6.0
+    assert pause_told(-1.0, rng) == 0.0
+    assert pause_told(1e9, rng) <= 1.5 * PAUSE_S_MAX

@@ -45,6 +45,7 @@ DOWN = (
     session_messages.ParentsOffered,
     session_messages.Failed,
     session_messages.SourceAnswered,
+    session_messages.Busy,
     session_messages.Banned,
 )
 REPORTS = (

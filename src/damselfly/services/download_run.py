@@ -263,8 +263,8 @@ class DownloadRun:
                 self._on_failed(message)
             case wire.SourceAnswered() | wire.Banned():
                 self.handle(talk.event_told(message))
-            case wire.Welcome():
-                pass
+            case wire.Welcome() | wire.Busy():
+                pass  # services/downloads.py sees to them
             case _:
                 assert_never(message)
 

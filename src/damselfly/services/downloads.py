@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Final, TypeVar
 
 from damselfly.clock import now_s
+from damselfly.core.downloading.backoff import pause_told
 from damselfly.core.task import TaskId, TaskSpec
 from damselfly.errors import DownloadTimeoutError
 from damselfly.services.content import Content
@@ -267,12 +268,22 @@ class Downloads:
         match message:
             case wire.Welcome():
                 pass
+            case wire.Busy():
+                self._join_later(message)
             case wire.Banned():
                 for run in self._runs.values():
                     run.on_message(message)
             case _:
                 if TaskId(message.task_id) in self._runs:
                     self._runs[TaskId(message.task_id)].on_message(message)
+
+    def _join_later(self, message: wire.Busy) -> None:
+        """Join again when a busy SuperNode may be asked again, with jitter."""
+        run = self._runs.get(TaskId(message.task_id))
+        if run is not None:
+            pause_s = pause_told(message.retry_after_s, self._parts.rng)
+            log.info("supernode_busy", task=message.task_id, retry_after_s=pause_s)
+            asyncio.get_running_loop().call_later(pause_s, run.on_session)
 
     def end(self) -> None:
         """Stop all downloads; what they have is kept."""

@@ -15,9 +15,6 @@ from damselfly.transport.conversation import Conversation, server_socket
 from damselfly.wire import session_messages as wire
 
 HELLO_TIMEOUT_S: Final = 10.0
-SESSIONS_MAX: Final = 20_000  # each costs about 50 KiB
-# What strangers can make us hold is the product: who has said hello is a stranger no more.
-HELLOS_AWAITED_MAX: Final = 512
 MESSAGE_BYTES_MAX: Final = 2 << 20  # a hello with 10,000 holdings has 1.4 MB
 UPLOAD_SLOTS_MAX: Final = 64
 
@@ -29,9 +26,12 @@ log = get_log()
 class HostListener(Protocol):
     """Whoever wants to hear from hosts."""
 
-    @property
-    def session_count(self) -> int:
-        """How many hosts have a session."""
+    def session_pause_s(self, *, awaited: int) -> int:
+        """Return 0 if a host may open a session, else after how many seconds it may.
+
+        Args:
+            awaited: How many have opened one and not said hello yet.
+        """
 
     def on_host(self, host: Host, holdings: tuple[EditionId, ...], session: Session) -> None:
         """A host opened its session."""
@@ -52,9 +52,9 @@ class HostSessions:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer `GET /v1/session`."""
-        is_full = self._listener.session_count >= SESSIONS_MAX
-        if is_full or len(self._awaited) >= HELLOS_AWAITED_MAX:
-            raise web.HTTPServiceUnavailable(text="enough sessions\n", headers={"Retry-After": "5"})
+        if pause_s := self._listener.session_pause_s(awaited=len(self._awaited)):
+            text = f"busy; come again in {pause_s} s\n"
+            raise web.HTTPServiceUnavailable(text=text, headers={"Retry-After": str(pause_s)})
         socket = server_socket(message_bytes_max=MESSAGE_BYTES_MAX)
         await socket.prepare(request)
         session: Session = Conversation(socket, reads=wire.host_codec, writes=wire.supernode_codec)

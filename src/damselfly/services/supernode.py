@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -37,6 +38,7 @@ from damselfly.core.scheduling.instructions import (
     TellFailed,
 )
 from damselfly.core.scheduling.scheduler import Scheduler
+from damselfly.core.scheduling.shedding import Shedding
 from damselfly.core.task import EditionId, TaskId, TaskSpec
 from damselfly.errors import (
     DamselflyError,
@@ -127,6 +129,7 @@ class SuperNode:
         metrics: Metrics,
         tasks: asyncio.TaskGroup,
         rng: random.Random,
+        loop_delay_s: Callable[[], float],
     ) -> None:
         self._options = options
         self._store = store
@@ -141,6 +144,8 @@ class SuperNode:
             access_window_s=options.source.access_window_s,
             rng=rng,
         )
+        self._shedding = Shedding()
+        self._loop_delay_s = loop_delay_s
         self._sessions: dict[HostId, Session] = {}
         # {host: {task: what it asked for}}, while it is wanted; holds its headers, with which
         # the source is asked.
@@ -173,10 +178,17 @@ class SuperNode:
         self._handle(HostConnected(host=host, holdings=holdings))
         log.info("host_connected", host=host.host_id, address=host.address)
 
-    @property
-    def session_count(self) -> int:
-        """How many hosts have a session."""
-        return len(self._sessions)
+    def session_pause_s(self, *, awaited: int) -> int:
+        """Return 0 if a host may open a session, else after how many seconds it may."""
+        pause_s = self._shedding.session_pause_s(
+            sessions=len(self._sessions),
+            awaited=awaited,
+            delay_s=self._loop_delay_s(),
+            now_s=now_s(),
+        )
+        if pause_s:
+            self._metrics.put_off.labels("session").inc()
+        return pause_s
 
     def on_session_end(self, host_id: HostId, session: Session) -> None:
         """A session ended."""
@@ -252,6 +264,10 @@ class SuperNode:
             return
         if spec.task_id != task_id:
             raise RemoteProtocolError("a join with a task id that does not follow from its fields")
+        if pause_s := self._shedding.join_pause_s(delay_s=self._loop_delay_s(), now_s=now_s()):
+            self._metrics.put_off.labels("join").inc()
+            self._post(host_id, wire.Busy(task_id=task_id, retry_after_s=pause_s))
+            return
         self._specs.setdefault(host_id, {})[task_id] = spec
         self._handle(
             PeerJoined(

@@ -45,6 +45,7 @@ async def run_supernode(
     )
     try:
         async with client_session() as client, asyncio.TaskGroup() as tasks:
+            watch = LoopWatch(metrics)
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
             seeding = Seeding(
                 store,
@@ -63,6 +64,7 @@ async def run_supernode(
                 metrics=metrics,
                 tasks=tasks,
                 rng=rng,
+                loop_delay_s=lambda: watch.delay_s,
             )
             app = web.Application()
             app.router.add_get("/v1/session", HostSessions(supernode).handle)
@@ -77,7 +79,7 @@ async def run_supernode(
                 hosts=supernode.views().hosts,
                 health=supernode.views().health,
             )
-            going_on = (LoopWatch(metrics).run(), supernode.tick(), keep_settled(store))
+            going_on = (watch.run(), supernode.tick(), keep_settled(store))
             background = [tasks.create_task(each) for each in going_on]
             async with serving(app, options.listen) as address:
                 on_ready(address)

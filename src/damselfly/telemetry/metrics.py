@@ -36,6 +36,9 @@ class Metrics:
         self.cache_bytes = self._gauge("damselfly_cache_bytes", "Bytes in the cache.")
         self.cache_editions = self._gauge("damselfly_cache_editions", "Editions in the cache.")
         self.sessions = self._gauge("damselfly_sessions", "Hosts with a session.")
+        self.put_off = self._counter(
+            "damselfly_put_off", "Sessions and joins that were told to come later.", "what"
+        )
         self.tasks = self._gauge("damselfly_tasks", "Editions that hosts take part in.")
         self.proxy_requests = self._counter(
             "damselfly_proxy_requests", "Requests to the HTTP proxy, by what became of them.", "way"

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import aiohttp
 
-from damselfly.core.downloading.backoff import Backoff
+from damselfly.clock import now_s
+from damselfly.core.downloading.backoff import Backoff, pause_told
 from damselfly.errors import RemoteProtocolError, SuperNodeUnreachableError
 from damselfly.telemetry.log import get_log
 from damselfly.transport.conversation import Conversation, client_socket
@@ -21,10 +22,12 @@ from damselfly.wire.session_messages import (
     supernode_codec,
 )
 
+BUSY: Final = 503
 CONNECT_TIMEOUT_S: Final = 5.0
 # Full jitter between 0 and these: 10,000 hosts of a restarted SuperNode spread over seconds.
 RETRY_S: Final = 0.5
 RETRY_S_MAX: Final = 5.0
+BUSY_S_MAX: Final = 30.0  # then downloads go on without it, as if it were not there
 
 log = get_log()
 
@@ -60,6 +63,9 @@ class SessionClient:
         self.is_open = False
         self.error: SuperNodeUnreachableError | None = None
         self._attempt = 0
+        self._busy_since_s: float | None = None
+        self._told_pause_s = 0.0
+        self._rng = rng
 
     def post(self, message: HostMessage) -> None:
         """Send a message, if the session is open."""
@@ -76,12 +82,28 @@ class SessionClient:
                 reason = f"a bug of ours: {exc!r}"
             was_open, self.is_open = self.is_open, False
             self._conversation = None
+            pause_s = self._take_pause_s()
+            if pause_s and not was_open and self._has_patience():
+                log.info("supernode_busy", supernode=self.address, retry_after_s=pause_s)
+                await asyncio.sleep(pause_s)
+                continue
             self.error = SuperNodeUnreachableError(address=self.address, reason=reason)
             if was_open or self._attempt == 0:
                 log.warning("supernode_lost", supernode=self.address, reason=reason)
                 self._on_lost()
             self._attempt = 1 if was_open else self._attempt + 1
-            await asyncio.sleep(self._backoff.delay_s(self._attempt))
+            await asyncio.sleep(max(self._backoff.delay_s(self._attempt), pause_s))
+
+    def _take_pause_s(self) -> float:
+        """Return how long a busy SuperNode asked to be left alone just now, and some more."""
+        told_s, self._told_pause_s = self._told_pause_s, 0.0
+        return pause_told(told_s, self._rng)
+
+    def _has_patience(self) -> bool:
+        """Whether to wait for a busy SuperNode as for one that answers."""
+        if self._busy_since_s is None:
+            self._busy_since_s = now_s()
+        return self._attempt == 0 and now_s() - self._busy_since_s < BUSY_S_MAX
 
     async def _run_once(self) -> str:
         """Open the session and talk until it ends; return why it ended."""
@@ -91,6 +113,9 @@ class SessionClient:
         except TimeoutError:
             return f"no answer within {CONNECT_TIMEOUT_S:g} s"
         except aiohttp.WSServerHandshakeError as exc:
+            if exc.status == BUSY:
+                self._told_pause_s = _seconds(exc.headers)
+                return "it is busy"
             return f"it is no SuperNode: it answered {exc.status}"
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             return _words(exc)
@@ -115,9 +140,15 @@ class SessionClient:
         if message.protocol != PROTOCOL:
             text = f"it speaks session protocol {message.protocol}, not {PROTOCOL}"
             raise RemoteProtocolError(text)
-        self.is_open, self.error = True, None
+        self.is_open, self.error, self._busy_since_s = True, None, None
         log.info("session_opened", supernode=self.address, address=message.address)
         self._on_open(message)
+
+
+def _seconds(headers: Mapping[str, str] | None) -> float:
+    """Return what `Retry-After` says in seconds, at least 1; what it says otherwise is 1."""
+    text = (headers or {}).get("Retry-After", "")
+    return max(float(text), 1.0) if text.isascii() and text.isdecimal() else 1.0
 
 
 def _words(exc: Exception) -> str:

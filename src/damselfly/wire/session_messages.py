@@ -2,7 +2,7 @@
 
 One WebSocket per host at `/v1/session`, binary messages, for all of the host's tasks.
 Upwards: hello, join, progress, complaint, source asked, leave. Downwards: welcome, edition,
-block list and its growth, offers of parents, sealed, failed, source granted, banned.
+block list and its growth, offers of parents, sealed, failed, source granted, busy, banned.
 """
 
 from damselfly.wire.tagged import Codec, Message
@@ -224,6 +224,17 @@ class SourceAnswered(Message, frozen=True, tag="source_answered"):
     retry_after_s: float = 0.0
 
 
+class Busy(Message, frozen=True, tag="busy"):
+    """The SuperNode has too much to do for a join; nothing else changes.
+
+    Attributes:
+        retry_after_s: Seconds after which the host joins again, not before.
+    """
+
+    task_id: str
+    retry_after_s: float
+
+
 class Banned(Message, frozen=True, tag="banned"):
     """A host sent corrupt blocks; take nothing from it."""
 
@@ -239,6 +250,7 @@ SuperNodeMessage = (
     | ParentsOffered
     | Failed
     | SourceAnswered
+    | Busy
     | Banned
 )
 

@@ -6,6 +6,14 @@ the one with the least work for the server.
 
 import random
 
+LATER_SHARE = 0.5  # who is told to come later comes up to half as much later, never before
+PAUSE_S_MAX = 60.0  # whatever one is told
+
+
+def pause_told(told_s: float, rng: random.Random) -> float:
+    """Return for how long to stay away when the other side is busy and said when to return."""
+    return min(max(told_s, 0.0), PAUSE_S_MAX) * rng.uniform(1.0, 1.0 + LATER_SHARE)
+
 
 class Backoff:
     """Pauses drawn between 0 and a bound that doubles."""
