@@ -47,6 +47,7 @@ class Run:
     folder: Path
     content: Path
     done_s: dict[str, float] = field(default_factory=dict)
+    rack_bytes: list[int] = field(default_factory=list)
     source_bytes: int = 0
     source_reads: int = 0
 
@@ -135,7 +136,7 @@ def run_damselfly(run: Run) -> Callable[[], None]:
             name,
             [
                 *(str(BIN / "damselfly"), "daemon", "--supernode", address),
-                *("--proxy", "off"),
+                *("--proxy", "off", "--location", network.rack(name)),
                 *("--listen", f"{network.address[name]}:65000", "--log-level", "warning"),
                 *("--data", str(run.output(name) / "data")),
             ],
@@ -244,8 +245,11 @@ def measure(system: str, network: Network, content: Path) -> str:
     try:
         begin = SYSTEMS[system](run)
         before, cost_before = network.counters(), network.usage()
+        entered_before = network.rack_bytes()
         begin()
         after, cost = network.counters(), network.usage()
+        entered = zip(network.rack_bytes(), entered_before, strict=True)
+        run.rack_bytes = [now - then for now, then in entered]
         wrong = [
             name
             for name in network.names
@@ -280,11 +284,14 @@ def row(
     received = sum(after[name][1] - before[name][1] for name in network.names)
     gib = hosts * size / (1 << 30)
     peaks = cost.peak_bytes
+    entered = [count / size for count in run.rack_bytes]
+    racks = f"{statistics.mean(entered):10.2f}{max(entered):8.2f}" if entered else ""
     return (
         f"{system:<11}{times[-1]:8.2f}{statistics.median(times):8.2f}{times[-1] / bound_s:8.3f}"
         f"{seed_sent / size:8.2f}{run.source_bytes / size:8.2f}{run.source_reads:8}"
         f"{received / (hosts * size):8.3f}"
         f"{cost.cpu_s / gib:8.2f}{peaks.get('seed', 0) / MB:8.0f}{peaks.get('host', 0) / MB:8.0f}"
+        f"{racks}"
     )
 
 
@@ -298,7 +305,11 @@ def bound(network: Network, size: int) -> float:
     """Return the fluid bound: no system can be faster on these links."""
     seed, host = network.seed_mbit * 125_000, network.rate_mbit * 125_000
     hosts = len(network.names)
-    return max(size / seed, size / host, hosts * size / (seed + hosts * host))
+    uplink = network.uplink_mbit * 125_000
+    return max(
+        *(size / seed, size / host, hosts * size / (seed + hosts * host)),
+        size / uplink if uplink else 0.0,
+    )
 
 
 def main() -> None:
@@ -306,21 +317,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hosts", type=int, default=8)
     parser.add_argument("--rate", type=int, default=80, help="Mbit/s of each link")
+    parser.add_argument("--racks", type=int, default=0, help="the hosts are in so many racks")
+    parser.add_argument("--hosts-per-rack", type=int, default=8)
+    parser.add_argument("--oversubscription", type=float, default=4.0, help="of a rack's uplink")
     parser.add_argument("--seed-rate", type=int, default=0, help="of the seed; default: as hosts")
     parser.add_argument("--size", type=int, default=256, help="MB")
     parser.add_argument("--systems", default="damselfly,aria2,libtorrent,curl")
     parser.add_argument("--result", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     seed_rate = arguments.seed_rate or arguments.rate
+    header, uplink = HEADER, 0
+    if arguments.racks:
+        arguments.hosts = arguments.racks * arguments.hosts_per_rack
+        uplink = round(arguments.hosts_per_rack * arguments.rate / arguments.oversubscription)
+        header += f"{'into rack':>10}{'most':>8}"
     what = f"{arguments.size} MB to {arguments.hosts} hosts, links {arguments.rate} Mbit/s"
+    if arguments.racks:
+        what += f", {arguments.racks} racks with uplinks of {uplink} Mbit/s"
     kernel = platform.release().split("-")[0]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {kernel}"
     lines = [f"{what}, seed {seed_rate} Mbit/s", f"{datetime.now(UTC):%Y-%m-%d}, {machine}"]
     with tempfile.TemporaryDirectory(prefix="arena-") as folder:
         content = Path(folder) / "content"
         content.write_bytes(random.Random(1).randbytes(arguments.size * MB))
-        with a_network(arguments.hosts, arguments.rate, seed_rate) as network:
-            lines += [f"fluid bound {bound(network, arguments.size * MB):.2f} s", "", HEADER]
+        with a_network(
+            arguments.hosts, arguments.rate, seed_rate, racks=arguments.racks, uplink_mbit=uplink
+        ) as network:
+            lines += [f"fluid bound {bound(network, arguments.size * MB):.2f} s", "", header]
             print("\n".join(lines), flush=True)
             for system in arguments.systems.split(","):
                 lines.append(measure(system, network, content))

@@ -36,10 +36,18 @@ class Usage:
 
 
 class Network:
-    """Hosts `h0`, `h1`, … and `seed`, all with the same link."""
+    """Hosts `h0`, `h1`, … and `seed`, all with the same link.
 
-    def __init__(self, hosts: int, rate_mbit: int, seed_mbit: int) -> None:
+    With racks, the hosts of each hang on a switch of their own, in turn `rack0`, `rack1`, …,
+    whose link to the others and to the seed is shaped in both directions.
+    """
+
+    def __init__(
+        self, hosts: int, rate_mbit: int, seed_mbit: int, *, racks: int = 0, uplink_mbit: int = 0
+    ) -> None:
         self.rate_mbit, self.seed_mbit = rate_mbit, seed_mbit
+        self.racks, self.uplink_mbit = racks, uplink_mbit
+        self._rack_hosts = hosts // racks if racks else 0
         self.names = [f"h{i}" for i in range(hosts)]
         self.address = {
             name: f"10.99.{i // 200}.{i % 200 + 1}" for i, name in enumerate(self.names)
@@ -52,12 +60,36 @@ class Network:
         """Return the namespace of a host."""
         return f"{self._prefix}-{name}"
 
+    def rack(self, name: str) -> str:
+        """Return the rack of a host; empty is none."""
+        return f"rack{int(name[1:]) // self._rack_hosts}" if self.racks and name != SEED else ""
+
+    def _build_racks(self, switch: str) -> None:
+        for number in range(self.racks):
+            rack, up, down = f"rack{number}", f"up{number}", f"down{number}"
+            shell("ip", "-n", switch, "link", "add", rack, "type", "bridge")
+            shell("ip", "-n", switch, "link", "add", up, "type", "veth", "peer", "name", down)
+            for port, bridge in ((up, rack), (down, "core")):
+                shell("ip", "-n", switch, "link", "set", port, "master", bridge, "up")
+                shaper = token_bucket(self.uplink_mbit).split()
+                shell("tc", "-n", switch, "qdisc", "add", "dev", port, "root", *shaper)
+            shell("ip", "-n", switch, "link", "set", rack, "up")
+
+    def rack_bytes(self) -> list[int]:
+        """Return how many bytes entered each rack."""
+        space = ("ip", "netns", "exec", self.space("switch"), "cat")
+        return [
+            int(shell(*space, f"/sys/class/net/down{number}/statistics/tx_bytes"))
+            for number in range(self.racks)
+        ]
+
     def build(self) -> None:
         """Make everything."""
         switch = self.space("switch")
         shell("ip", "netns", "add", switch)
         shell("ip", "-n", switch, "link", "add", "core", "type", "bridge")
         shell("ip", "-n", switch, "link", "set", "core", "up")
+        self._build_racks(switch)
         for name, address in self.address.items():
             rate = self.seed_mbit if name == SEED else self.rate_mbit
             space, port = self.space(name), f"p-{name}"
@@ -66,7 +98,8 @@ class Network:
                 *("ip", "-n", switch, "link", "add", port, "type", "veth"),
                 *("peer", "name", "eth0", "netns", space),
             )
-            shell("ip", "-n", switch, "link", "set", port, "master", "core", "up")
+            bridge = self.rack(name) or "core"
+            shell("ip", "-n", switch, "link", "set", port, "master", bridge, "up")
             shell("ip", "-n", space, "link", "set", "lo", "up")
             shell("ip", "-n", space, "addr", "add", f"{address}/16", "dev", "eth0")
             shell("ip", "-n", space, "link", "set", "eth0", "up")
@@ -152,9 +185,11 @@ class Network:
 
 
 @contextlib.contextmanager
-def a_network(hosts: int, rate_mbit: int, seed_mbit: int) -> Iterator[Network]:
+def a_network(
+    hosts: int, rate_mbit: int, seed_mbit: int, *, racks: int = 0, uplink_mbit: int = 0
+) -> Iterator[Network]:
     """Give a network that is gone afterwards."""
-    network = Network(hosts, rate_mbit, seed_mbit)
+    network = Network(hosts, rate_mbit, seed_mbit, racks=racks, uplink_mbit=uplink_mbit)
     try:
         network.build()
         yield network
