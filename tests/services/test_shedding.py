@@ -24,7 +24,7 @@ async def test_a_host_that_is_refused_a_session_comes_when_it_was_told_to(tmp_pa
     assert Path(finished.content_path).name
     assert finished.notes == ()
     assert source.count("GET") == 0
-    assert [1.0 <= later - earlier < 2.5 for earlier, later in pairwise(busy.asked_s)] == [True] * 2
+    assert [later - earlier >= 1.0 for earlier, later in pairwise(busy.asked_s)] == [True] * 2
 
 
 async def test_a_join_that_is_put_off_is_made_again_after_the_time_told(tmp_path: Path) -> None:
