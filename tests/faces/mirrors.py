@@ -9,8 +9,8 @@ import aiohttp
 from yarl import URL
 
 from damselfly.faces.proxy.server import serving_programs
+from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import DaemonOptions, ProxyOptions
-from damselfly.services.peer_host import PeerHost
 
 
 class Told(NamedTuple):

@@ -14,7 +14,7 @@ from damselfly.faces.proxy.forward import ForwardProxy
 from damselfly.services.ca_files import certificate_path
 from damselfly.services.options import ProxyOptions, SourceOptions
 from damselfly.services.own_ca import load_ca, make_ca
-from damselfly.services.web_server import serving
+from damselfly.services.peering.web_server import serving
 from e2e.processes import Ended, run
 
 LOOPBACK_PEM = Path(__file__).parents[1] / "fakes" / "tls" / "loopback.pem"

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from damselfly.errors import RangeUnsatisfiableError
 from damselfly.faces.proxy.answering import answer, unsatisfiable
-from damselfly.services.peer_host import PeerHost
-from damselfly.services.web_server import serving
+from damselfly.services.hosting.peer_host import PeerHost
+from damselfly.services.peering.web_server import serving
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host

@@ -17,7 +17,7 @@ from damselfly.faces.proxy.refusals import RefusedError
 from damselfly.faces.proxy.tunnel import Tunnels
 from damselfly.faces.proxy.upstream import Upstream
 from damselfly.services.options import ProxyOptions, SourceOptions
-from damselfly.services.web_server import serving
+from damselfly.services.peering.web_server import serving
 from damselfly.settings import read_proxy_secret
 from faces.proxies import LOOPBACK_PEM, a_proxy, a_server, read_message
 from fakes.source import FakeSource

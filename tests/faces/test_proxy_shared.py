@@ -12,8 +12,8 @@ import pytest
 
 from damselfly.core.proxying.rules import BLOBS, Action, ProxyRule, Target
 from damselfly.faces.proxy.shared import Sharing, digest_in
+from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import SourceOptions
-from damselfly.services.peer_host import PeerHost
 from faces.proxies import LOOPBACK_PEM, RunningProxy, a_proxy
 from fakes.source import FakeSource, random_bytes
 from services.hosts import SOURCE, a_host, a_supernode

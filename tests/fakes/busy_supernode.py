@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from damselfly.services.web_server import serving
+from damselfly.services.peering.web_server import serving
 from damselfly.transport.conversation import Conversation, server_socket
 from damselfly.wire import session_messages as wire
 

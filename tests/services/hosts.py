@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from damselfly.core.peer import HostId
+from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.options import (
     CacheOptions,
     SourceOptions,
     SuperNodeOptions,
     UploadOptions,
 )
-from damselfly.services.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.stores import open_store
-from damselfly.services.supernode_run import run_supernode
+from damselfly.services.supernode.supernode_run import run_supernode
 from damselfly.telemetry.metrics import Metrics
 
 CACHE = CacheOptions(reserve_bytes=0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from damselfly.core.peer import HostId
-from damselfly.services.block_feed import GROUP_HOSTS_MAX, BlockFeed
+from damselfly.services.supernode.block_feed import GROUP_HOSTS_MAX, BlockFeed
 from damselfly.storage.memory import MemoryStore
 from damselfly.storage.store import StoredEdition
 from damselfly.wire.session_messages import BlocksListed, Sealed, supernode_codec

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from damselfly.errors import DamselflyError, DigestMismatchError, SourceRefusedError
-from damselfly.services.content import Content
+from damselfly.services.downloading.content import Content
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode

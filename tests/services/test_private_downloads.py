@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from damselfly.errors import SourceRefusedError
-from damselfly.services.peer_host import PeerHost
+from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode

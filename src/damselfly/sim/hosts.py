@@ -1,7 +1,7 @@
 """A host in the imagined world: a real `Download`, and what `services/` does for it.
 
 Each instruction of the mind becomes a message with a latency, a request, or a flow, as
-`services/download_run.py` and `services/links.py` would have it.
+`services/downloading/download_run.py` and `services/peering/links.py` would have it.
 """
 
 import random

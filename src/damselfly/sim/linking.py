@@ -1,6 +1,6 @@
 """Links between hosts, and the news on them: who opens one when, and what breaks it.
 
-As `services/links.py` has it, but for the bytes.
+As `services/peering/links.py` has it, but for the bytes.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from damselfly.core.scheduling import events as sn
 from damselfly.sim.giving import Giver
 from damselfly.sim.surroundings import Surroundings
 
-# As in services/links.py.
+# As in services/peering/links.py.
 RETRY_PAUSES_S = (0.1, 0.3, 1.0)
 HELLO_TIMEOUT_S = 5.0
 LINKS_MAX = 64

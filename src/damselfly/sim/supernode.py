@@ -1,8 +1,8 @@
 """The SuperNode in the imagined world: a real `Scheduler` and a real `SeedPlan`.
 
-What `services/supernode.py`, `seed_grants.py` and `block_feed.py` do around them is done here
-in virtual time: the source is read block by block, the block list is told in batches, grants
-that nobody uses are taken back.
+What `supernode.py`, `seed_grants.py` and `block_feed.py` of `services/supernode` do around them is
+done here in virtual time: the source is read block by block, the block list is told in batches,
+grants that nobody uses are taken back.
 """
 
 import random
@@ -20,7 +20,7 @@ from damselfly.sim.giving import Transfer
 from damselfly.sim.linking import LinkedMachine, SuperNodeSide
 from damselfly.sim.surroundings import Surroundings
 
-# As in services/block_feed.py, seed_grants.py and supernode.py.
+# As in services/supernode/block_feed.py, seed_grants.py and supernode.py.
 FEED_BATCH_S = 0.02
 REPEAT_BATCH_S = 0.02
 UNUSED_S = 15.0

@@ -15,7 +15,7 @@ from damselfly.sim.scenario import Scenario
 from damselfly.sim.supernode import SuperNodeMachine
 from damselfly.sim.surroundings import SILENCE_S, Surroundings
 
-TICK_S = 0.1  # as in services/download_run.py
+TICK_S = 0.1  # as in services/downloading/download_run.py
 TICK_GROUPS = 10  # hosts do not tick all at once
 SAMPLES = 200  # of the swarm, over the expected time
 STEPS = 16  # between two looks whether all is done

@@ -2,7 +2,7 @@
 
 It knows which blocks are missing, which parents hold what, and which fetches run, and keeps
 all slots busy with blocks that help. It reads no clock and throws no dice of its own:
-`services/downloads.py` carries its instructions out.
+`services/downloading/downloads.py` carries its instructions out.
 
 When nobody gives anything any more, it turns to the source, in this order: it asks the
 SuperNode, which has a budget; without a SuperNode it waits a little for it to come back, and

@@ -131,7 +131,7 @@ def _as_peer(
 ) -> DownloadFinished:
     import asyncio  # noqa: PLC0415  # 100 ms that the way through a daemon need not pay
 
-    from damselfly.services.ephemeral import download  # noqa: PLC0415
+    from damselfly.services.hosting.ephemeral import download  # noqa: PLC0415
     from damselfly.services.options import EphemeralOptions  # noqa: PLC0415
     from damselfly.telemetry.log import set_up_log  # noqa: PLC0415
 

@@ -105,7 +105,7 @@ def supernode(
     log_level: LogLevel = "info",
 ) -> None:
     """Read sources once, seed blocks, and tell hosts who can give them what."""
-    from damselfly.services.supernode_run import run_supernode  # noqa: PLC0415  # --help is quick
+    from damselfly.services.supernode.supernode_run import run_supernode  # noqa: PLC0415  # --help is quick
 
     set_up_log(log_level)
     flags = {
@@ -152,7 +152,7 @@ def daemon(
 ) -> None:
     """Take part in the swarms for this host."""
     from damselfly.faces.proxy.server import serving_programs  # noqa: PLC0415
-    from damselfly.services.daemon import run_daemon  # noqa: PLC0415  # --help is quick
+    from damselfly.services.hosting.daemon import run_daemon  # noqa: PLC0415  # --help is quick
 
     set_up_log(log_level)
     flags = {

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from damselfly.faces.cli.places import daemon_sockets
 from damselfly.faces.proxy.server import serving_programs
-from damselfly.services.daemon import run_daemon
+from damselfly.services.hosting.daemon import run_daemon
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
-from damselfly.services.supernode_run import run_supernode
+from damselfly.services.supernode.supernode_run import run_supernode
 
 
 async def run_both(

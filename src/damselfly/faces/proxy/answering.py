@@ -15,7 +15,7 @@ from damselfly.clock import now_s
 from damselfly.core.blocks import Span
 from damselfly.errors import DamselflyError, RangeUnsatisfiableError
 from damselfly.faces.proxy.tunnel import reset
-from damselfly.services.content import Content, Stretch
+from damselfly.services.downloading.content import Content, Stretch
 from damselfly.telemetry.log import get_log
 from damselfly.wire.byte_ranges import format_content_range, parse_range
 

@@ -20,7 +20,7 @@ from damselfly.errors import DamselflyError
 from damselfly.faces.proxy.access import Client, check_destination
 from damselfly.faces.proxy.refusals import RefusedError, answer_of
 from damselfly.faces.proxy.tunnel import Tunnels, early_of, give_back, transport_of
-from damselfly.services.web_server import HEAD_BYTES_MAX, KEEPALIVE_S, server_logger
+from damselfly.services.peering.web_server import HEAD_BYTES_MAX, KEEPALIVE_S, server_logger
 from damselfly.telemetry.log import get_log
 from damselfly.transport.sources.http import why_it_failed
 

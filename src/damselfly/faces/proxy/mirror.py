@@ -44,8 +44,8 @@ from damselfly.faces.proxy.registry_tokens import (
     for_registry,
     welcome,
 )
-from damselfly.services.content import Content
-from damselfly.services.downloads import Downloads
+from damselfly.services.downloading.content import Content
+from damselfly.services.downloading.downloads import Downloads
 from damselfly.services.options import MirrorOptions
 from damselfly.services.registries import Registries, Registry
 from damselfly.telemetry.log import get_log

@@ -11,10 +11,10 @@ from damselfly.faces.proxy.forward import ForwardProxy
 from damselfly.faces.proxy.mirror import Mirror
 from damselfly.faces.proxy.shared import Sharing
 from damselfly.services.ca_files import certificate_path
+from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import DaemonOptions
-from damselfly.services.peer_host import PeerHost
+from damselfly.services.peering.web_server import serving
 from damselfly.services.registries import Registries
-from damselfly.services.web_server import serving
 from damselfly.settings import read_proxy_secret
 
 if TYPE_CHECKING:

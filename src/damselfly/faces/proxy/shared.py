@@ -25,7 +25,7 @@ from damselfly.errors import (
 )
 from damselfly.faces.proxy.answering import answer, unsatisfiable
 from damselfly.faces.proxy.upstream import passed_on
-from damselfly.services.content import Content
+from damselfly.services.downloading.content import Content
 from damselfly.telemetry.log import get_log
 from damselfly.wire.local_messages import DownloadRequest
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, TaskSpec
 from damselfly.errors import DamselflyError, SourceChangedError, StorageDamagedError
-from damselfly.services.download_run import DownloadRun
+from damselfly.services.downloading.download_run import DownloadRun
 from damselfly.storage.store import StoredEdition
 from damselfly.wire.local_messages import ProviderBytes
 

@@ -6,10 +6,10 @@ from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as core
 from damselfly.core.task import TaskSpec
 from damselfly.errors import DamselflyError, SourceChangedError
-from damselfly.services.download_parts import DownloadParts
-from damselfly.services.news import News
-from damselfly.services.open_edition import OpenEdition
-from damselfly.services.tally import Tally
+from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.downloading.news import News
+from damselfly.services.downloading.open_edition import OpenEdition
+from damselfly.services.downloading.tally import Tally
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.throttle import Throttle

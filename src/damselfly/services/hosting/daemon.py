@@ -13,12 +13,12 @@ from aiohttp import web
 
 from damselfly.core.peer import HostId, is_host_id
 from damselfly.errors import DamselflyError, SettingsError
-from damselfly.services.downloads import Downloads
-from damselfly.services.host_view import HostView
+from damselfly.services.downloading.downloads import Downloads
+from damselfly.services.hosting.host_view import HostView
+from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.options import DaemonOptions
-from damselfly.services.peer_host import PeerHost, PeerHostOptions, running_host
+from damselfly.services.peering.web_server import serving_unix
 from damselfly.services.stores import open_store
-from damselfly.services.web_server import serving_unix
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.local_messages import (

@@ -19,18 +19,17 @@ from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
     NoProviderError,
-    ParentError,
     RemoteProtocolError,
     SourceChangedError,
 )
-from damselfly.services import supernode_talk as talk
-from damselfly.services.block_fetcher import failed_fetch
-from damselfly.services.download_parts import DownloadParts
-from damselfly.services.linked_peers import LinkedPeers
-from damselfly.services.news import News
-from damselfly.services.open_edition import OpenEdition
-from damselfly.services.own_reading import OwnReading
-from damselfly.services.tally import Tally
+from damselfly.services.downloading import supernode_talk as talk
+from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.downloading.fetches import Fetches
+from damselfly.services.downloading.linked_peers import LinkedPeers
+from damselfly.services.downloading.news import News
+from damselfly.services.downloading.open_edition import OpenEdition
+from damselfly.services.downloading.own_reading import OwnReading
+from damselfly.services.downloading.tally import Tally
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.session_client import SessionClient
@@ -67,7 +66,7 @@ class DownloadRun:
         self.mind = self._new_mind()
         self.opened: OpenEdition | None = None
         self._peers = LinkedPeers(self._on_link_event, location=parts.links.location)
-        self._fetches: dict[tuple[int, HostId], asyncio.Task[None]] = {}
+        self._fetches = Fetches(tell=self.handle, count=self._count_fetched, give_up=self._end_with)
         self._own_reading = OwnReading(parts, spec, self, throttle=self._throttle)
         self._talk = talk.SuperNodeTalk(parts.session, spec)
         self._inbox: asyncio.Queue[wire.SuperNodeMessage] = asyncio.Queue()
@@ -180,7 +179,8 @@ class DownloadRun:
             self.on_session_lost()
 
     def _stop_tasks(self) -> None:
-        for task in [*self._fetches.values(), *getattr(self, "_background", [])]:
+        self._fetches.cancel_all()
+        for task in getattr(self, "_background", []):
             task.cancel()
         if self.outcome.cancelled() or self.outcome.exception():
             self._leave()
@@ -264,7 +264,7 @@ class DownloadRun:
             case wire.SourceAnswered() | wire.Banned():
                 self.handle(talk.event_told(message))
             case wire.Welcome() | wire.Busy():
-                pass  # services/downloads.py sees to them
+                pass  # services/downloading/downloads.py sees to them
             case _:
                 assert_never(message)
 
@@ -309,9 +309,7 @@ class DownloadRun:
     def _drop_edition(self) -> None:
         """Let the present edition go, to begin with another one."""
         assert self.opened is not None
-        for task in self._fetches.values():
-            task.cancel()
-        self._fetches.clear()
+        self._fetches.cancel_all()
         self.opened.stop_hashing()
         self._parts.links.unlisten(self.opened.entry.edition.edition_id)
         self._parts.links.close_edition(self.opened.entry.edition.edition_id)
@@ -395,12 +393,9 @@ class DownloadRun:
         assert self._tasks is not None
         match instruction:
             case todo.FetchBlock():
-                key = (instruction.block_index, instruction.host_id)
-                self._fetches[key] = self._tasks.create_task(self._fetch(*key))
+                self._fetch(instruction.block_index, instruction.host_id)
             case todo.CancelFetch():
-                key = (instruction.block_index, instruction.host_id)
-                if (fetch := self._fetches.get(key)) is not None:
-                    fetch.cancel()
+                self._fetches.cancel(instruction.block_index, instruction.host_id)
             case todo.LinkParent():
                 assert self.entry is not None
                 address = self._peers.address_of(instruction.host_id)
@@ -438,25 +433,15 @@ class DownloadRun:
 
     # --- fetching
 
-    async def _fetch(self, block_index: int, host_id: HostId) -> None:
-        """Fetch a block from a parent, and tell the mind how it went."""
+    def _fetch(self, block_index: int, host_id: HostId) -> None:
+        assert self._tasks is not None
         assert self.opened is not None
-        try:
-            count = await self.opened.fetch(block_index, host_id, self._peers.address_of(host_id))
-        except ParentError as exc:
-            log.debug("fetch_failed", host=host_id, block_index=block_index, reason=str(exc))
-            del self._fetches[block_index, host_id]
-            self.handle(failed_fetch(block_index, host_id, exc))
-        except DamselflyError as exc:
-            self._end_with(exc)  # our own disk
-        except asyncio.CancelledError:
-            self._fetches.pop((block_index, host_id), None)
-            raise
-        else:
-            del self._fetches[block_index, host_id]
-            if block_index not in self.mind.held:
-                self.tally.count("supernode" if host_id == SUPERNODE else "peers", count)
-            self.handle(core.BlockStored(block_index=block_index, host_id=host_id))
+        address = self._peers.address_of(host_id)
+        self._fetches.start(self._tasks, self.opened, block_index, host_id, address)
+
+    def _count_fetched(self, block_index: int, host_id: HostId, count: int) -> None:
+        if block_index not in self.mind.held:
+            self.tally.count("supernode" if host_id == SUPERNODE else "peers", count)
 
     # --- the source
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.task import EditionId
-from damselfly.services.edition_views import edition_seen
+from damselfly.services.peering.edition_views import edition_seen
 from damselfly.storage.store import BlockStore
 
 

@@ -15,7 +15,7 @@ import crc32c
 from damselfly.core.blocks import BlockLayout
 from damselfly.core.digest import Digest
 from damselfly.errors import SourceBrokenError, SourceChangedError
-from damselfly.services.hashing import new_hasher
+from damselfly.services.seeding.hashing import new_hasher
 from damselfly.storage.store import HeldBlock, StoredEdition
 from damselfly.transport.provider import SourceReading
 from damselfly.transport.throttle import Throttle

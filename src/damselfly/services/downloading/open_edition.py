@@ -7,9 +7,9 @@ from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
 from damselfly.core.peer import HostId
 from damselfly.errors import DigestMismatchError, RemoteProtocolError
-from damselfly.services.block_fetcher import BlockFetcher
-from damselfly.services.download_parts import DownloadParts
-from damselfly.services.reading import WholeHasher, store_block
+from damselfly.services.downloading.block_fetcher import BlockFetcher
+from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.seeding.reading import WholeHasher, store_block
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.transport.throttle import Throttle
 

@@ -3,10 +3,10 @@
 import random
 from dataclasses import dataclass
 
-from damselfly.services.authorising import Authorising
-from damselfly.services.links import Links
-from damselfly.services.seeding import Seeding
-from damselfly.services.uploads import Uploads
+from damselfly.services.peering.links import Links
+from damselfly.services.peering.uploads import Uploads
+from damselfly.services.seeding.authorising import Authorising
+from damselfly.services.seeding.seeding import Seeding
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.block_connection import BlockConnections

@@ -6,8 +6,8 @@ import shutil
 from importlib.metadata import version
 
 from damselfly.clock import now_s
+from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import DaemonOptions
-from damselfly.services.peer_host import PeerHost
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.local_messages import ProviderBytes

@@ -14,17 +14,17 @@ from damselfly.clock import wall_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.peer import HostId
 from damselfly.core.task import EditionId
-from damselfly.services.authorising import Authorising
-from damselfly.services.download_parts import DownloadParts
-from damselfly.services.downloads import Downloads
-from damselfly.services.edition_views import edition_seen
-from damselfly.services.links import Links
+from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.downloading.downloads import Downloads
 from damselfly.services.options import RegistryOptions, SourceOptions, UploadOptions
+from damselfly.services.peering.edition_views import edition_seen
+from damselfly.services.peering.links import Links
+from damselfly.services.peering.uploads import Uploads
+from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.registries import trusts_of
-from damselfly.services.seeding import Seeding
+from damselfly.services.seeding.authorising import Authorising
+from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.stores import keep_settled
-from damselfly.services.uploads import Uploads
-from damselfly.services.web_server import client_session, serving
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes

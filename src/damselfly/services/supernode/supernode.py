@@ -3,14 +3,12 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 import aiohttp
 
 from damselfly.clock import now_s
-from damselfly.core.access import ANYBODY, Credential
-from damselfly.core.blocks import BlockSet
+from damselfly.core.access import Credential
 from damselfly.core.digest import Digest
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.events import (
@@ -47,73 +45,23 @@ from damselfly.errors import (
     SourceError,
     UsageError,
 )
-from damselfly.services.authorising import Authorising
-from damselfly.services.block_feed import BlockFeed
-from damselfly.services.host_sessions import Session
-from damselfly.services.links import Links
 from damselfly.services.options import SuperNodeOptions
-from damselfly.services.seed_grants import SeedGrants
-from damselfly.services.seeding import Seeding
-from damselfly.services.supernode_views import Views
-from damselfly.services.uploads import Uploads
+from damselfly.services.seeding.authorising import Authorising
+from damselfly.services.seeding.seeding import Seeding
+from damselfly.services.supernode.edition_telling import edition_told
+from damselfly.services.supernode.feeds import Feeds
+from damselfly.services.supernode.host_sessions import Session
+from damselfly.services.supernode.seed_listener import SeedListener
+from damselfly.services.supernode.supernode_views import Views
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
-from damselfly.transport.throttle import Throttle
 from damselfly.wire import session_messages as wire
 
 TICK_S: Final = 1.0
 REFUSED: Final = (401, 403, 404)  # some sources show who may not read it that nothing is there
 
 log = get_log()
-
-
-@dataclass(slots=True)
-class _Feeding:
-    """What the SuperNode does for one edition: block list and grants, while it is wanted."""
-
-    entry: StoredEdition
-    feed: BlockFeed
-    grants: SeedGrants
-
-
-@dataclass(slots=True)
-class _SeedListener:
-    """Hears of one seeding, and tells the SuperNode.
-
-    A content short enough to travel in a message is told only when it is whole; one of
-    unknown length when its first block is there, since it may be short.
-    """
-
-    supernode: "SuperNode"
-    credential: Credential
-    entry: StoredEdition | None = None
-    is_stale: bool = False
-    is_accepted: bool = False
-    is_told: bool = False
-
-    def on_edition(self, entry: StoredEdition, *, is_stale: bool, is_accepted: bool) -> None:
-        self.entry, self.is_stale, self.is_accepted = entry, is_stale, is_accepted
-        size = entry.edition.size_bytes
-        if entry.is_sealed or (size is not None and size > wire.INLINE_BYTES_MAX):
-            self.tell()
-
-    def on_block(self, block_index: int, digest: bytes) -> None:  # noqa: ARG002  # the entry has it
-        assert self.entry is not None
-        if not self.is_told and self.entry.edition.size_bytes is None:
-            self.tell()
-        if self.is_told:
-            self.supernode.on_seed_block(self.entry, block_index)
-
-    def tell(self) -> None:
-        if self.entry is not None and not self.is_told:
-            self.is_told = True
-            accepted = self.credential if self.is_accepted else None
-            self.supernode.on_edition(
-                self.entry,
-                is_stale=self.is_stale,
-                accepted=ANYBODY if self.entry.is_public else accepted,
-            )
 
 
 class SuperNode:
@@ -150,21 +98,13 @@ class SuperNode:
         # {host: {task: what it asked for}}, while it is wanted; holds its headers, with which
         # the source is asked.
         self._specs: dict[HostId, dict[TaskId, TaskSpec]] = {}
-        self._feeds: dict[EditionId, _Feeding] = {}
-        self.uploads = Uploads(
-            store,
-            slots=4 * options.uploads.slots,  # grants are counted by their plan, not here
-            throttle=Throttle(options.uploads.rate_bytes_per_s),
-            metrics=metrics,
-            on_sent=self._on_sent,
-        )
-        self.links = Links(
-            host_id=SUPERNODE,
-            held_of=self._held_of,
-            load=lambda: self.uploads.load,
+        self.feeds = Feeds(
+            options,
+            store=store,
             client=client,
+            metrics=metrics,
             tasks=tasks,
-            links_max=4 * options.children_max,
+            post=self._post_encoded,
         )
 
     # --- sessions
@@ -197,8 +137,7 @@ class SuperNode:
         del self._sessions[host_id]
         self._metrics.sessions.set(len(self._sessions))
         self._specs.pop(host_id, None)
-        for feeding in self._feeds.values():
-            feeding.feed.unsubscribe(host_id)
+        self.feeds.unsubscribe(host_id)
         self._handle(HostLost(host_id=host_id))
         log.info("host_lost", host=host_id)
 
@@ -240,9 +179,7 @@ class SuperNode:
             case wire.Leave():
                 self._forget_spec(host_id, TaskId(message.task_id))
                 self._handle(PeerLeft(host_id=host_id, task_id=TaskId(message.task_id)))
-                for feeding in self._feeds.values():
-                    if feeding.entry.edition.task_id == message.task_id:
-                        feeding.feed.unsubscribe(host_id)
+                self.feeds.unsubscribe(host_id, TaskId(message.task_id))
             case wire.Hello():
                 raise RemoteProtocolError("a second hello")
             case _:
@@ -278,7 +215,7 @@ class SuperNode:
                 credential=self._authorising.credential_of(spec),
             )
         )
-        self._metrics.tasks.set(len(self._feeds))
+        self._metrics.tasks.set(len(self.feeds))
 
     def _forget_spec(self, host_id: HostId, task_id: TaskId) -> None:
         self._specs.get(host_id, {}).pop(task_id, None)
@@ -342,36 +279,14 @@ class SuperNode:
             conversation.post_encoded(data)
 
     def _tell_edition(self, told: TellEdition) -> None:
-        feeding = self._feeds.get(told.edition.edition_id)
-        if feeding is None:
-            return
-        entry, edition = feeding.entry, feeding.entry.edition
-        content = b""
-        size = edition.size_bytes
-        if entry.is_sealed and size is not None and 0 < size <= wire.INLINE_BYTES_MAX:
-            content = b"".join(
-                entry.read_span(edition.layout.span(i)) for i in range(edition.layout.block_count)
-            )
-        self._post(
-            told.host_id,
-            wire.EditionTold(
-                task_id=edition.task_id,
-                edition_id=edition.edition_id,
-                block_bytes=edition.block_bytes,
-                size_bytes=-1 if size is None else size,
-                etag=edition.validators.etag,
-                last_modified=edition.validators.last_modified,
-                digest=str(edition.digest or ""),
-                content=content,
-                is_stale=told.is_stale,
-                is_public=entry.is_public,
-            ),
-        )
-        feeding.feed.subscribe(told.host_id)
+        edition_id = told.edition.edition_id
+        if (entry := self.feeds.entry_of(edition_id)) is not None:
+            self._post(told.host_id, edition_told(entry, is_stale=told.is_stale))
+            self.feeds.subscribe(edition_id, told.host_id)
 
     def _offer(self, offer: OfferParents) -> None:
-        feeding = self._feeds.get(offer.edition_id)
-        task_id = feeding.entry.edition.task_id if feeding else ""
+        entry = self.feeds.entry_of(offer.edition_id)
+        task_id = entry.edition.task_id if entry else ""
         parents = tuple(
             wire.Parent(host_id=host.host_id, address=host.address, location=str(host.location))
             for host in offer.parents
@@ -384,21 +299,17 @@ class SuperNode:
     # --- seeding
 
     async def _seed(self, spec: TaskSpec) -> None:
-        listener = _SeedListener(self, self._authorising.credential_of(spec))
+        listener = SeedListener(self, self._authorising.credential_of(spec))
         try:
             entry = await self._obtain(spec, listener)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
             self._handle(self._failed(spec, exc))
-            if listener.entry is not None and not listener.is_told:
-                listener.entry.unpin()
-            for edition_id, feeding in list(self._feeds.items()):
-                is_wanted = edition_id in self._scheduler.swarms
-                if feeding.entry.edition.task_id == spec.task_id and not is_wanted:
-                    self._end_feed(edition_id)
+            listener.give_up()
+            self.feeds.end_unwanted(self._scheduler.swarms.__contains__, task_id=spec.task_id)
             return
         listener.tell()
-        self._feeds[entry.edition.edition_id].feed.seal()
+        self.feeds.seal(entry.edition.edition_id)
         self._handle(SeedEnded(task_id=spec.task_id))
 
     def _failed(self, spec: TaskSpec, exc: DamselflyError) -> SeedFailed:
@@ -426,7 +337,7 @@ class SuperNode:
         credential = self._authorising.credential_of(spec)
         self._handle(AccessAnswered(task_id=spec.task_id, credential=credential, failure=failure))
 
-    async def _obtain(self, spec: TaskSpec, listener: _SeedListener) -> StoredEdition:
+    async def _obtain(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
         """Seed; a bug of ours ends this task alone."""
         try:
             return await self._seeding.obtain(
@@ -442,48 +353,20 @@ class SuperNode:
         self, entry: StoredEdition, *, is_stale: bool, accepted: Credential | None
     ) -> None:
         """Seeding knows the edition; `entry` is pinned until its feed ends."""
-        edition_id = entry.edition.edition_id
-        if edition_id in self._feeds:
-            entry.unpin()  # the feed that runs has its own pin
-        else:
-            grants = SeedGrants(entry, slots=self._options.uploads.slots)
-            self._feeds[edition_id] = _Feeding(
-                entry, BlockFeed(entry, post=self._post_encoded), grants
-            )
-            self.links.listen(edition_id, grants)
+        self.feeds.begin(entry)
         self._handle(EditionOpened(edition=entry.edition, is_stale=is_stale, accepted=accepted))
 
     def on_seed_block(self, entry: StoredEdition, block_index: int) -> None:
         """A block came from the source."""
-        feeding = self._feeds[entry.edition.edition_id]
-        feeding.feed.add(block_index)
-        feeding.grants.seed(block_index)
-        self.links.announce(entry.edition.edition_id, block_index)
-
-    def _end_feed(self, edition_id: EditionId) -> None:
-        if (feeding := self._feeds.pop(edition_id, None)) is not None:
-            feeding.feed.end()
-            self.links.unlisten(edition_id)
-            self.links.close_edition(edition_id)
-            feeding.entry.unpin()
-
-    def _on_sent(self, edition_id: EditionId, block_index: int, host_id: str) -> None:
-        if (feeding := self._feeds.get(edition_id)) is not None:
-            feeding.grants.on_sent(HostId(host_id), block_index)
-
-    def _held_of(self, edition_id: EditionId) -> BlockSet | None:
-        feeding = self._feeds.get(edition_id)
-        return feeding.entry.held if feeding else None
+        self.feeds.seed(entry.edition.edition_id, block_index)
 
     async def tick(self) -> None:
         """Take back grants that nobody used, and end what nobody wants, until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
-            for edition_id, feeding in list(self._feeds.items()):
-                feeding.grants.expire()
-                if edition_id not in self._scheduler.swarms and feeding.entry.is_sealed:
-                    self._end_feed(edition_id)
-            self._metrics.tasks.set(len(self._feeds))
+            self.feeds.expire_grants()
+            self.feeds.end_unwanted(self._scheduler.swarms.__contains__)
+            self._metrics.tasks.set(len(self.feeds))
             self._metrics.cache_bytes.set(self._store.used_bytes())
             self._metrics.cache_editions.set(len(self._store.entries()))
 
@@ -491,7 +374,7 @@ class SuperNode:
         """Close all sessions and links; hosts go on with each other."""
         for conversation in self._sessions.values():
             conversation.close()
-        self.links.close()
+        self.feeds.links.close()
 
     def views(self) -> Views:
         """Return what operators may see."""

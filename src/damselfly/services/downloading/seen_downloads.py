@@ -8,7 +8,7 @@ import msgspec
 
 from damselfly.clock import now_s
 from damselfly.core.task import TaskSpec
-from damselfly.services.download_run import DownloadRun
+from damselfly.services.downloading.download_run import DownloadRun
 from damselfly.wire.status_messages import DownloadSeen
 
 ENDED_MAX: Final = 32  # an image has some ten layers; what is older is in the log

@@ -6,8 +6,8 @@ from typing import Protocol
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as core
 from damselfly.core.peer import SUPERNODE, HostId
-from damselfly.services.links import Link, Links
-from damselfly.services.open_edition import BLOCK_INDEX_MAX
+from damselfly.services.downloading.open_edition import BLOCK_INDEX_MAX
+from damselfly.services.peering.links import Link, Links
 from damselfly.wire.link_messages import Declined, Granted, Held
 from damselfly.wire.session_messages import Parent
 

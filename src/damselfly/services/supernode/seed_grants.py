@@ -8,7 +8,7 @@ from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading.events import Loss
 from damselfly.core.peer import HostId
 from damselfly.core.scheduling.seeding import Grant, SeedPlan
-from damselfly.services.links import Link
+from damselfly.services.peering.links import Link
 from damselfly.storage.store import StoredEdition
 from damselfly.wire.link_messages import Declined, Granted, Held
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from damselfly.core.peer import HostId
 from damselfly.errors import OutputError, StorageUnusableError
+from damselfly.services.hosting.peer_host import PeerHostOptions, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
-from damselfly.services.peer_host import PeerHostOptions, running_host
 from damselfly.services.stores import open_store
 from damselfly.storage.disk import DiskStore
 from damselfly.telemetry.metrics import Metrics

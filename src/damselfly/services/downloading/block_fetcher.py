@@ -15,8 +15,8 @@ from damselfly.errors import (
     ParentError,
     ParentStalledError,
 )
-from damselfly.services.download_parts import DownloadParts
-from damselfly.services.reading import store_block
+from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.seeding.reading import store_block
 from damselfly.storage.store import StoredEdition
 from damselfly.transport.block_connection import BlockAnswer
 from damselfly.transport.throttle import Throttle

@@ -10,10 +10,10 @@ from damselfly.clock import now_s
 from damselfly.core.downloading.backoff import pause_told
 from damselfly.core.task import TaskId, TaskSpec
 from damselfly.errors import DownloadTimeoutError
-from damselfly.services.content import Content
-from damselfly.services.download_parts import DownloadParts
-from damselfly.services.download_run import DownloadRun
-from damselfly.services.seen_downloads import SeenDownloads
+from damselfly.services.downloading.content import Content
+from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.downloading.download_run import DownloadRun
+from damselfly.services.downloading.seen_downloads import SeenDownloads
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.wire import session_messages as wire

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from aiohttp import web
 
 from damselfly.clock import wall_s
-from damselfly.services.host_sessions import HostSessions
-from damselfly.services.loop_watch import LoopWatch
 from damselfly.services.options import SuperNodeOptions
+from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.registries import trusts_of
-from damselfly.services.seeding import Seeding
+from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.stores import keep_settled, open_store
-from damselfly.services.supernode import SuperNode
-from damselfly.services.web_server import client_session, serving
+from damselfly.services.supernode.host_sessions import HostSessions
+from damselfly.services.supernode.loop_watch import LoopWatch
+from damselfly.services.supernode.supernode import SuperNode
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
 from damselfly.transport.sources.http import HttpSource
@@ -68,9 +68,9 @@ async def run_supernode(
             )
             app = web.Application()
             app.router.add_get("/v1/session", HostSessions(supernode).handle)
-            app.router.add_get("/v1/editions/{edition_id}/link", supernode.links.handle)
+            app.router.add_get("/v1/editions/{edition_id}/link", supernode.feeds.links.handle)
             app.router.add_get(
-                "/v1/editions/{edition_id}/blocks/{block_index}", supernode.uploads.handle
+                "/v1/editions/{edition_id}/blocks/{block_index}", supernode.feeds.uploads.handle
             )
             add_admin_routes(
                 app,

@@ -43,7 +43,7 @@ from damselfly.errors import (
     SourceUnreachableError,
 )
 from damselfly.services.options import SourceOptions
-from damselfly.services.reading import BlockReader, WholeHasher
+from damselfly.services.seeding.reading import BlockReader, WholeHasher
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics

@@ -8,7 +8,7 @@ import blake3
 from damselfly.clock import now_s
 from damselfly.core.access import ANYBODY, Access, Credential, shown_by
 from damselfly.core.task import TaskId, TaskSpec
-from damselfly.services.seeding import Seeding
+from damselfly.services.seeding.seeding import Seeding
 from damselfly.storage.store import BlockStore
 
 

@@ -1,0 +1,1 @@
+"""Downloads of a host: the shells around `core.downloading`."""

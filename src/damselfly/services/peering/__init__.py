@@ -1,0 +1,1 @@
+"""Links and uploads between hosts, and the server that carries them."""

@@ -1,0 +1,1 @@
+"""From the source into the store, and who may have it."""

@@ -1,0 +1,1 @@
+"""The SuperNode: the shells around `core.scheduling`."""
