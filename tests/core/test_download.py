@@ -7,8 +7,7 @@ of events that Hypothesis draws. `tests/stories` has the readable part.
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading.download import Download

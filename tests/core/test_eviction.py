@@ -1,7 +1,6 @@
 """Guards what leaves a full cache: the longest unused first, and nothing in vain."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.caching.eviction import Evictable, choose_evicted
 

@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.proxying.networks import Networks, is_for_host_alone
 from damselfly.core.proxying.rules import (

@@ -1,7 +1,6 @@
 """Guards super-seeding: none twice while another has not gone out, slots kept, nothing lost."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.blocks import BlockSet
 from damselfly.core.peer import HostId

@@ -2,8 +2,7 @@
 
 import random
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.peer import Host, HostId
 from damselfly.core.swarm import FAR_LINKS_MAX, IMPORTERS, Peer, Swarm

@@ -1,8 +1,7 @@
 """Guards identity: two people who mean the same content get the same id, and no secret shows."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.digest import Digest
 from damselfly.core.peer import is_host_id

@@ -1,7 +1,6 @@
 """Guards the queue for uploads: slots are kept, and nobody who waits is forgotten."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.uploading import HOSTS_REMEMBERED_MAX, WAITING_PER_SLOT, Turn, UploadQueue
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from damselfly.core.proxying.rules import Action, ProxyRule
 from damselfly.services.options import SourceOptions

@@ -3,15 +3,13 @@
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.downloading.backoff import Backoff
 from damselfly.errors import (
     DamselflyError,
     RemoteProtocolError,
     SourceRefusedError,
-    revive,
 )
 from damselfly.storage.journal import Record, read_records
 from damselfly.transport.throttle import BURST_S, Throttle
@@ -19,6 +17,7 @@ from damselfly.wire import link_messages, local_messages, session_messages
 from damselfly.wire.byte_ranges import ContentRange, format_range, parse_content_range
 from damselfly.wire.packed_block import PackedHeader
 from damselfly.wire.tagged import MESSAGE_BYTES_MAX
+from damselfly.wire.told_errors import revive
 
 PARSERS = [
     link_messages.link_codec.decode,

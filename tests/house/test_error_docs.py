@@ -1,4 +1,4 @@
-"""docs/running/errors.md lists every error with its exit code, in the order of the tree."""
+"""docs/running/errors.md lists every error with its exit code."""
 
 import re
 from pathlib import Path
@@ -17,4 +17,4 @@ def test_each_error_is_documented_with_its_exit_code() -> None:
 
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", DOCUMENT.read_text(), flags=re.MULTILINE)
 
-    assert [(int(code), name) for code, name in rows] == tree
+    assert sorted((int(code), name) for code, name in rows) == sorted(tree)

@@ -1,8 +1,7 @@
 """Guards the journal's records: what is torn or wrong ends it, and nothing after it counts."""
 
 import crc32c
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.storage.journal import RECORD_BYTES, Record, read_records
 

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from heapq import heappop, heappush
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.transport.throttle import BURST_S, Throttle
 

@@ -4,8 +4,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.errors import RemoteProtocolError
 from damselfly.wire.manifests import OCI_INDEX, OCI_MANIFEST, media_type_of

@@ -5,8 +5,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from damselfly.core.digest import Digest
 from damselfly.errors import RemoteProtocolError, TaskSpecError

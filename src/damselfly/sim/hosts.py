@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from damselfly.core.blocks import BlockSet, lowest_bit
-from damselfly.core.downloading import events as core
-from damselfly.core.downloading import instructions as todo
+from damselfly.core.downloading import events as core, instructions as todo
 from damselfly.core.downloading.backoff import Backoff
 from damselfly.core.downloading.download import Download
 from damselfly.core.peer import SUPERNODE, Host, HostId

@@ -6,8 +6,7 @@ As `services/peering/links.py` has it, but for the bytes.
 from collections.abc import Iterable
 
 from damselfly.core.blocks import BlockSet
-from damselfly.core.downloading import events as core
-from damselfly.core.downloading import instructions as todo
+from damselfly.core.downloading import events as core, instructions as todo
 from damselfly.core.downloading.announcing import News
 from damselfly.core.downloading.download import Download
 from damselfly.core.peer import Host, HostId

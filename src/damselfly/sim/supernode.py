@@ -12,8 +12,7 @@ from typing import Any
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as core
 from damselfly.core.peer import SUPERNODE, HostId
-from damselfly.core.scheduling import events as sn
-from damselfly.core.scheduling import instructions as todo
+from damselfly.core.scheduling import events as sn, instructions as todo
 from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.scheduling.seeding import Grant, SeedPlan
 from damselfly.sim.giving import Transfer

@@ -232,7 +232,7 @@ class BlockConnections:
             parent: Its id, for messages.
 
         Raises:
-            ParentError: One of its leaves, as `errors.py` tells.
+            ParentError: One of its leaves, as `damselfly.errors` tells.
         """
         request = (
             f"GET /v1/editions/{edition_id}/blocks/{block_index} HTTP/1.1\r\n"

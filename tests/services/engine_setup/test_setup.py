@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from damselfly.errors import EngineConfigError, UsageError
 from damselfly.services.engine_setup.host_files import HostFiles

@@ -14,7 +14,6 @@ from damselfly.errors import (
     DamselflyError,
     DownloadTimeoutError,
     RemoteProtocolError,
-    revive,
 )
 from damselfly.wire.local_messages import (
     DownloadFailed,
@@ -24,6 +23,7 @@ from damselfly.wire.local_messages import (
     decode_report,
     encode_line,
 )
+from damselfly.wire.told_errors import revive
 
 if TYPE_CHECKING:
     from damselfly.wire.status_messages import HostStatus

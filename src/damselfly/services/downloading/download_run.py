@@ -10,8 +10,7 @@ from typing import Final, assert_never
 from damselfly.clock import now_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.digest import Digest
-from damselfly.core.downloading import events as core
-from damselfly.core.downloading import instructions as todo
+from damselfly.core.downloading import events as core, instructions as todo
 from damselfly.core.downloading.download import Download
 from damselfly.core.peer import SUPERNODE, HostId
 from damselfly.core.task import Edition, TaskSpec

@@ -3,15 +3,15 @@
 from typing import Final
 
 from damselfly.core.digest import Digest
-from damselfly.core.downloading import events as core
-from damselfly.core.downloading import instructions as todo
+from damselfly.core.downloading import events as core, instructions as todo
 from damselfly.core.peer import HostId
 from damselfly.core.task import Edition, EditionId, TaskSpec, Validators, is_edition_id
-from damselfly.errors import DamselflyError, RemoteProtocolError, revive
+from damselfly.errors import DamselflyError, RemoteProtocolError
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.session_client import SessionClient
 from damselfly.wire import session_messages as wire
+from damselfly.wire.told_errors import revive
 
 REFUSALS: Final = range(400, 500)  # of a source; other answers are no answers to our requester
 

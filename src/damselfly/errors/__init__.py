@@ -44,18 +44,20 @@ Each leaf that can reach a user of dfget has its own `exit_code` (see docs/runni
 
 from collections.abc import Sequence
 
-
-class DamselflyError(Exception):
-    """Something went wrong; the class says what to do next.
-
-    Attributes:
-        http_status: For whoever answers HTTP with it ...
-        http_headers: ... and what goes with it: a source's challenge, when to come again.
-    """
-
-    exit_code = 1
-    http_status = 500
-    http_headers: tuple[tuple[str, str], ...] = ()
+from damselfly.errors.providers import (
+    BlockCorruptError as BlockCorruptError,
+    BlockMissingError as BlockMissingError,
+    ParentBusyError as ParentBusyError,
+    ParentError as ParentError,
+    ParentStalledError as ParentStalledError,
+    ParentUnreachableError as ParentUnreachableError,
+    SourceBrokenError as SourceBrokenError,
+    SourceChangedError as SourceChangedError,
+    SourceError as SourceError,
+    SourceRefusedError as SourceRefusedError,
+    SourceUnreachableError as SourceUnreachableError,
+)
+from damselfly.errors.root import DamselflyError as DamselflyError
 
 
 class UsageError(DamselflyError):
@@ -129,143 +131,6 @@ class RegistryPathError(UsageError):
     def __init__(self, *, code: str, reason: str, status: int = 400) -> None:
         self.code, self.reason, self.http_status = code, reason, status
         super().__init__(f"this is not what a registry can be asked for: {reason}")
-
-
-class SourceError(DamselflyError):
-    """The source did not give the content."""
-
-    exit_code = 10
-    http_status = 502
-
-
-class SourceUnreachableError(SourceError):
-    """The source does not answer at all.
-
-    Attributes:
-        url: The source, without credentials and query.
-        copy_age_s: How long ago it confirmed what the cache has; None: there is nothing whole.
-    """
-
-    exit_code = 11
-
-    def __init__(self, *, url: str, reason: str, copy_age_s: float | None = None) -> None:
-        self.url, self.reason, self.copy_age_s = url, reason, copy_age_s
-        hint = "; try again when it is up"
-        if copy_age_s is not None:
-            hint += (
-                f", or let the setting serve_stale hand out the copy that it confirmed "
-                f"{copy_age_s:.0f} s ago"
-            )
-        super().__init__(f"source {url} cannot be reached: {reason}{hint}")
-
-
-class SourceRefusedError(SourceError):
-    """The source answered with a refusal.
-
-    Attributes:
-        url: The source, without credentials and query.
-        status: Its HTTP status.
-    """
-
-    exit_code = 12
-
-    def __init__(
-        self, *, url: str, status: int, http_headers: tuple[tuple[str, str], ...] = ()
-    ) -> None:
-        self.url, self.status, self.http_headers = url, status, http_headers
-        self.http_status = status if 400 <= status < 500 else 502  # noqa: PLR2004
-        hint = {
-            401: "it wants credentials; give them with --header",
-            403: "these credentials may not read it",
-            404: "there is nothing at this address",
-            416: "it cannot give this range",
-            429: "it is asked too often; try again later",
-        }.get(status, "ask whoever runs it" if status >= 500 else "check the address")  # noqa: PLR2004
-        super().__init__(f"source {url} answered {status}: {hint}")
-
-
-class SourceBrokenError(SourceError):
-    """The source broke a promise of its own: a length, a range, an encoding."""
-
-    exit_code = 13
-
-    def __init__(self, *, url: str, reason: str) -> None:
-        self.url, self.reason = url, reason
-        super().__init__(f"source {url} sent a broken answer: {reason}")
-
-
-class SourceChangedError(SourceError):
-    """The source has other content than when the download began."""
-
-    exit_code = 14
-
-    def __init__(self, *, url: str, promised: str, came: str) -> None:
-        self.url, self.promised, self.came = url, promised, came
-        super().__init__(
-            f"source {url} changed during the download: it promised {promised}, then {came}; "
-            "start again to get the new content"
-        )
-
-
-class ParentError(DamselflyError):
-    """One parent failed; there are others.
-
-    Attributes:
-        parent: Id of the host that failed.
-    """
-
-    exit_code = 20
-    word = "failed"
-
-    def __init__(self, *, parent: str, reason: str = "") -> None:
-        self.parent, self.reason = parent, reason
-        super().__init__(f"parent {parent} {self.word}" + (f": {reason}" if reason else ""))
-
-
-class ParentUnreachableError(ParentError):
-    """A parent cannot be reached, or closed the connection midway."""
-
-    word = "cannot be reached"
-
-
-class ParentStalledError(ParentError):
-    """A parent stopped sending in the middle of a block."""
-
-    word = "stalled"
-
-
-class ParentBusyError(ParentError):
-    """A parent has no free slot.
-
-    Attributes:
-        retry_after_s: Seconds after which asking again makes sense.
-    """
-
-    word = "is busy"
-
-    def __init__(self, *, parent: str, retry_after_s: float) -> None:
-        self.retry_after_s = retry_after_s
-        super().__init__(parent=parent, reason=f"retry after {retry_after_s:g} s")
-
-
-class BlockMissingError(ParentError):
-    """A parent does not hold the block it was asked for."""
-
-    word = "does not hold the block"
-
-
-class BlockCorruptError(ParentError):
-    """A parent sent bytes that are not the block.
-
-    Attributes:
-        block_index: The block that was asked for.
-    """
-
-    word = "sent a corrupt block"
-
-    def __init__(self, *, parent: str, block_index: int, reason: str) -> None:
-        self.block_index = block_index
-        super().__init__(parent=parent, reason=f"block {block_index}: {reason}")
 
 
 class SuperNodeError(DamselflyError):
@@ -454,26 +319,3 @@ class InvalidTransitionError(DamselflyError):
     def __init__(self, *, subject: str, state: str, event: str, story: Sequence[str] = ()) -> None:
         self.subject, self.state, self.event, self.story = subject, state, event, tuple(story)
         super().__init__(f"{subject}: {event} in state {state}; before: {'; '.join(story)}")
-
-
-def revive(
-    name: str,
-    message: str,
-    *,
-    http_status: int = 0,
-    http_headers: tuple[tuple[str, str], ...] = (),
-) -> DamselflyError:
-    """Return an error that another process of ours told, by class name and message.
-
-    A name that is not known here, from a newer version, becomes a `DamselflyError`.
-    """
-    found = globals().get(name)
-    kind = DamselflyError
-    if isinstance(found, type) and issubclass(found, DamselflyError):
-        kind = found
-    error = kind.__new__(kind)
-    Exception.__init__(error, message)
-    if http_status:
-        error.http_status = http_status
-    error.http_headers = http_headers
-    return error

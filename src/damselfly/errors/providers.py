@@ -1,0 +1,140 @@
+"""What goes wrong with who gives bytes: sources and parents."""
+
+from damselfly.errors.root import DamselflyError
+
+
+class SourceError(DamselflyError):
+    """The source did not give the content."""
+
+    exit_code = 10
+    http_status = 502
+
+
+class SourceUnreachableError(SourceError):
+    """The source does not answer at all.
+
+    Attributes:
+        url: The source, without credentials and query.
+        copy_age_s: How long ago it confirmed what the cache has; None: there is nothing whole.
+    """
+
+    exit_code = 11
+
+    def __init__(self, *, url: str, reason: str, copy_age_s: float | None = None) -> None:
+        self.url, self.reason, self.copy_age_s = url, reason, copy_age_s
+        hint = "; try again when it is up"
+        if copy_age_s is not None:
+            hint += (
+                f", or let the setting serve_stale hand out the copy that it confirmed "
+                f"{copy_age_s:.0f} s ago"
+            )
+        super().__init__(f"source {url} cannot be reached: {reason}{hint}")
+
+
+class SourceRefusedError(SourceError):
+    """The source answered with a refusal.
+
+    Attributes:
+        url: The source, without credentials and query.
+        status: Its HTTP status.
+    """
+
+    exit_code = 12
+
+    def __init__(
+        self, *, url: str, status: int, http_headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.url, self.status, self.http_headers = url, status, http_headers
+        self.http_status = status if 400 <= status < 500 else 502  # noqa: PLR2004
+        hint = {
+            401: "it wants credentials; give them with --header",
+            403: "these credentials may not read it",
+            404: "there is nothing at this address",
+            416: "it cannot give this range",
+            429: "it is asked too often; try again later",
+        }.get(status, "ask whoever runs it" if status >= 500 else "check the address")  # noqa: PLR2004
+        super().__init__(f"source {url} answered {status}: {hint}")
+
+
+class SourceBrokenError(SourceError):
+    """The source broke a promise of its own: a length, a range, an encoding."""
+
+    exit_code = 13
+
+    def __init__(self, *, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"source {url} sent a broken answer: {reason}")
+
+
+class SourceChangedError(SourceError):
+    """The source has other content than when the download began."""
+
+    exit_code = 14
+
+    def __init__(self, *, url: str, promised: str, came: str) -> None:
+        self.url, self.promised, self.came = url, promised, came
+        super().__init__(
+            f"source {url} changed during the download: it promised {promised}, then {came}; "
+            "start again to get the new content"
+        )
+
+
+class ParentError(DamselflyError):
+    """One parent failed; there are others.
+
+    Attributes:
+        parent: Id of the host that failed.
+    """
+
+    exit_code = 20
+    word = "failed"
+
+    def __init__(self, *, parent: str, reason: str = "") -> None:
+        self.parent, self.reason = parent, reason
+        super().__init__(f"parent {parent} {self.word}" + (f": {reason}" if reason else ""))
+
+
+class ParentUnreachableError(ParentError):
+    """A parent cannot be reached, or closed the connection midway."""
+
+    word = "cannot be reached"
+
+
+class ParentStalledError(ParentError):
+    """A parent stopped sending in the middle of a block."""
+
+    word = "stalled"
+
+
+class ParentBusyError(ParentError):
+    """A parent has no free slot.
+
+    Attributes:
+        retry_after_s: Seconds after which asking again makes sense.
+    """
+
+    word = "is busy"
+
+    def __init__(self, *, parent: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(parent=parent, reason=f"retry after {retry_after_s:g} s")
+
+
+class BlockMissingError(ParentError):
+    """A parent does not hold the block it was asked for."""
+
+    word = "does not hold the block"
+
+
+class BlockCorruptError(ParentError):
+    """A parent sent bytes that are not the block.
+
+    Attributes:
+        block_index: The block that was asked for.
+    """
+
+    word = "sent a corrupt block"
+
+    def __init__(self, *, parent: str, block_index: int, reason: str) -> None:
+        self.block_index = block_index
+        super().__init__(parent=parent, reason=f"block {block_index}: {reason}")
