@@ -32,8 +32,10 @@ message is made from them::
     ├── DigestMismatchError          the finished whole is wrong             hand nothing out
     ├── NoProviderError              nobody can give the missing blocks      tell them
     ├── DownloadTimeoutError         the user's own limit                    tell them
+    ├── KeyUnavailableError          a key that encrypts cannot be had       tell them
     ├── AddressInUseError            a port somebody else listens on         tell them
     ├── EngineConfigError            a file of a container engine            tell them
+    ├── PluginError                  code of somebody else's failed          tell them
     ├── ProtocolError
     │   ├── LocalProtocolError       we were about to break it: our bug
     │   └── RemoteProtocolError      they broke it                           close, blame
@@ -267,6 +269,21 @@ class DownloadTimeoutError(DamselflyError):
         )
 
 
+class KeyUnavailableError(DamselflyError):
+    """A key that is needed to encrypt or to read a content cannot be had.
+
+    Attributes:
+        key: Its name, or of what it is the key.
+    """
+
+    exit_code = 53
+    http_status = 503
+
+    def __init__(self, *, key: str, reason: str) -> None:
+        self.key, self.reason = key, reason
+        super().__init__(f"{key} cannot be had: {reason}")
+
+
 class AddressInUseError(DamselflyError):
     """Somebody else listens on the address."""
 
@@ -289,6 +306,20 @@ class EngineConfigError(DamselflyError):
     def __init__(self, *, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path}: {reason}")
+
+
+class PluginError(DamselflyError):
+    """A plug-in failed: it is not there, it raised, it hung, or it broke its promise.
+
+    Attributes:
+        plugin: What it is and its name, such as `cipher aes-256-gcm`.
+    """
+
+    exit_code = 62
+
+    def __init__(self, *, plugin: str, reason: str) -> None:
+        self.plugin, self.reason = plugin, reason
+        super().__init__(f"plug-in {plugin} {reason}")
 
 
 class ProtocolError(DamselflyError):

@@ -1,0 +1,1 @@
+"""How bodies of packed blocks are encrypted, and how their keys travel."""
