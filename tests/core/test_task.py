@@ -200,3 +200,26 @@ def test_password_with_a_mark_in_it_is_not_shown(mark: str) -> None:
         TaskSpec(url=f"http://user:secret{mark}x@h/f")
 
     assert "secret" not in str(caught.value)
+
+
+def test_what_is_wanted_encrypted_is_a_task_of_its_own() -> None:
+    digest = Digest.parse(f"sha256:{'ab' * 32}")
+    specs = [
+        TaskSpec(url="http://h/x", digest=each, is_encrypted=is_encrypted)
+        for each in (None, digest)
+        for is_encrypted in (False, True)
+    ]
+
+    assert len({spec.task_id for spec in specs}) == 4
+
+
+def test_what_is_sealed_with_another_key_is_another_edition() -> None:
+    task_id = TaskSpec(url="http://h/x").task_id
+    facts = SourceFacts(size_bytes=5, validators=Validators(etag='"a"'))
+
+    names = {
+        name_edition(task_id, facts, block_bytes=4, reading="", key_id=key_id)
+        for key_id in (0, 1, 2)
+    }
+
+    assert len(names) == 3

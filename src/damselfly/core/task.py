@@ -70,12 +70,15 @@ class TaskSpec:
         filtered_query: Names of query parameters that do not name the content, such as
             signatures and expiry times.
         headers: Sent to the source; secrets, so never shown and no part of the identity.
+        is_encrypted: Nothing of it may lie or travel in plain, whatever the SuperNode's rules
+            say; a task of its own beside that of the same content without this wish.
     """
 
     url: str
     digest: Digest | None = None
     tag: str = ""
     filtered_query: tuple[str, ...] = ()
+    is_encrypted: bool = False
     headers: Headers = field(default=(), compare=False)
 
     def __repr__(self) -> str:
@@ -96,6 +99,8 @@ class TaskSpec:
             name = f"digest\n{self.digest}"
         else:
             name = f"url\n{_identity_url(self.url, self.filtered_query)}\n{self.tag}"
+        if self.is_encrypted:
+            name += "\nencrypted"
         return TaskId(hashlib.sha256(name.encode()).hexdigest())
 
     @property
@@ -226,6 +231,10 @@ class Edition:
         validators: What the source said of it.
         digest: What the whole hashes to, if known.
         display_url: Where it came from, without secrets.
+        cipher: Id of the cipher that its blocks are sealed with; 0: it is not encrypted.
+        key_id: Id of its data key; 0: it is not encrypted.
+        key_name: The key provider's key that unwraps it, where this edition was sealed.
+        wrapped_key: Its data key as it may lie at rest, there.
     """
 
     edition_id: EditionId
@@ -235,6 +244,13 @@ class Edition:
     validators: Validators = Validators()
     digest: Digest | None = None
     display_url: str = ""
+    cipher: int = 0
+    key_id: int = 0
+    key_name: str = ""
+    wrapped_key: bytes = b""
+
+    def __post_init__(self) -> None:
+        assert bool(self.cipher) == bool(self.key_id)
 
     @property
     def layout(self) -> BlockLayout:
@@ -267,7 +283,7 @@ class SourceFacts:
 
 
 def name_edition(
-    task_id: TaskId, facts: SourceFacts, *, block_bytes: int, reading: str
+    task_id: TaskId, facts: SourceFacts, *, block_bytes: int, reading: str, key_id: int = 0
 ) -> EditionId:
     """Return the id of the edition that a source described.
 
@@ -280,6 +296,8 @@ def name_edition(
         facts: What the source said.
         block_bytes: The cut; the same content cut otherwise is another edition.
         reading: Anything unique to this reading of the source.
+        key_id: Id of the data key; 0: not encrypted. What is sealed with another key is
+            another edition, so blocks that cannot be opened never mix with those that can.
     """
     if facts.digest is not None:
         name = f"digest\n{facts.digest}"
@@ -289,5 +307,5 @@ def name_edition(
         name = f"validators\n{validators.etag or validators.last_modified}\n{facts.size_bytes}"
     else:
         name = f"reading\n{reading}"
-    text = f"{task_id}\n{block_bytes}\n{name}"
+    text = f"{task_id}\n{block_bytes}\n{name}" + (f"\nkey\n{key_id:08x}" if key_id else "")
     return EditionId(hashlib.sha256(text.encode()).hexdigest()[:32])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from damselfly.core.caching.freshness import StalePolicy
+from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
 from damselfly.core.task import normalise_url
@@ -143,6 +144,22 @@ class UploadOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionOptions:
+    """With what contents are encrypted; see docs/running/encryption.md.
+
+    Attributes:
+        cipher: Name of the cipher: `aes-256-gcm`, or that of a plug-in.
+        provider: The key provider: `file`, or the name of a plug-in.
+        keys: What the provider needs: for `file` the path of the key file, which only
+            damselfly's user may read. Empty: there are no keys, and nothing can be encrypted.
+    """
+
+    cipher: str = "aes-256-gcm"
+    provider: str = "file"
+    keys: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SuperNodeOptions:
     """The SuperNode.
 
@@ -156,6 +173,8 @@ class SuperNodeOptions:
         cache: Quota and reserve.
         source: How sources are asked.
         registries: Registries that need certificates of their own; see `RegistryOptions`.
+        encryption: With what contents are encrypted.
+        encrypt: Contents that are encrypted, whoever asks for them; see `EncryptRule`.
     """
 
     listen: str = "0.0.0.0:8002"  # other hosts must reach it
@@ -167,9 +186,12 @@ class SuperNodeOptions:
     cache: CacheOptions = field(default_factory=CacheOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
     registries: tuple[RegistryOptions, ...] = ()
+    encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
+    encrypt: tuple[EncryptRule, ...] = ()
 
     def __post_init__(self) -> None:
         _require(all(each.name for each in self.registries), "each of registries needs a name")
+        _require(not self.encrypt or bool(self.encryption.keys), "encrypt needs encryption.keys")
         _require(self.link_rate_bytes_per_s > 0, "link_rate_bytes_per_s must be positive")
         _require(1 <= self.neighbours <= 64, "neighbours must be 1 to 64")  # noqa: PLR2004
         _require(self.children_max >= 1, "children_max must be at least 1")
@@ -230,6 +252,8 @@ class DaemonOptions:
         proxy: Registry mirror and HTTP proxy for programs of this host.
         mirror: How the registry mirror answers.
         registries: Registries that are not simply at `https://NAME`; see `RegistryOptions`.
+        encrypt: Contents that this host wants as encrypted ones alone, whatever its SuperNode's
+            rules say; see `EncryptRule`. Without a SuperNode that has keys they cannot be had.
     """
 
     supernode: str = ""
@@ -246,6 +270,7 @@ class DaemonOptions:
     proxy: ProxyOptions = field(default_factory=ProxyOptions)
     mirror: MirrorOptions = field(default_factory=MirrorOptions)
     registries: tuple[RegistryOptions, ...] = ()
+    encrypt: tuple[EncryptRule, ...] = ()
 
     def __post_init__(self) -> None:
         _require(all(each.name for each in self.registries), "each of registries needs a name")

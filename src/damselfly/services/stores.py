@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from damselfly.clock import wall_s
+from damselfly.core.task import TaskId
 from damselfly.services.options import CacheOptions
 from damselfly.storage.disk import DiskStore, boot_id
 from damselfly.storage.store import BlockStore
@@ -32,3 +33,10 @@ async def keep_settled(store: BlockStore) -> None:
     while True:
         await asyncio.sleep(SETTLE_S)
         await asyncio.to_thread(store.settle)
+
+
+def drop_plain(store: BlockStore, task_id: TaskId) -> None:
+    """Remove what lies in plain of a task that is encrypted now, unless somebody reads it."""
+    for entry in store.editions_of(task_id):
+        if not entry.edition.cipher and not entry.is_pinned:
+            store.drop(entry)

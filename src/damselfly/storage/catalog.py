@@ -27,6 +27,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
         content_mtime_ns: Time stamp of a sealed content.
         content_bytes: Its length.
         is_settled: The disk has all of a sealed content: it outlives a crash of the machine.
+        cipher: See `Edition`, as the three that follow.
     """
 
     edition_id: str
@@ -45,6 +46,10 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
     content_mtime_ns: int = 0
     content_bytes: int = 0
     is_settled: bool = False
+    cipher: int = 0
+    key_id: int = 0
+    key_name: str = ""
+    wrapped_key: bytes = b""
 
     @classmethod
     def of(cls, edition: Edition, **state: str | float | bool) -> Self:
@@ -58,6 +63,10 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
             last_modified=edition.validators.last_modified,
             digest=str(edition.digest or ""),
             display_url=edition.display_url,
+            cipher=edition.cipher,
+            key_id=edition.key_id,
+            key_name=edition.key_name,
+            wrapped_key=edition.wrapped_key,
             **state,  # type: ignore[arg-type]  # the caller names fields above
         )
 
@@ -68,6 +77,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
             and is_task_id(self.task_id)
             and self.block_bytes > 0
             and (self.size_bytes is None or self.size_bytes >= 0)
+            and bool(self.cipher) == bool(self.key_id)
         )
         if not is_possible:
             return None
@@ -83,6 +93,10 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
             validators=Validators(etag=self.etag, last_modified=self.last_modified),
             digest=digest,
             display_url=self.display_url,
+            cipher=self.cipher,
+            key_id=self.key_id,
+            key_name=self.key_name,
+            wrapped_key=self.wrapped_key,
         )
 
 

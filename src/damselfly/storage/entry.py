@@ -5,6 +5,7 @@ import threading
 from damselfly.core.blocks import BlockSet
 from damselfly.core.task import Edition
 from damselfly.storage.journal import Record
+from damselfly.wire.ciphers.data_keys import DataKey
 
 
 class Entry:
@@ -17,6 +18,7 @@ class Entry:
         used_wall_s: When somebody last used it.
         is_dropped: It is no longer in the store.
         is_public: Its source gave it to somebody who showed no credentials.
+        data_key: What opens its blocks; in memory alone.
     """
 
     def __init__(self, edition: Edition, *, used_wall_s: float) -> None:
@@ -26,6 +28,7 @@ class Entry:
         self.used_wall_s = used_wall_s
         self.is_dropped = False
         self.is_public = False
+        self.data_key: DataKey | None = None
         self._lock = threading.Lock()  # guards all that follows
         self._pins = 0
         self._held = BlockSet()
@@ -37,6 +40,16 @@ class Entry:
     def held(self) -> BlockSet:
         """A copy of the set of blocks that are stored and verified."""
         return self._held.copy()
+
+    @property
+    def is_locked(self) -> bool:
+        """It is encrypted, and its data key is not here."""
+        return bool(self.edition.cipher) and self.data_key is None
+
+    def unlock(self, key: DataKey) -> None:
+        """Give it the data key."""
+        assert key.key_id == self.edition.key_id
+        self.data_key = key
 
     @property
     def is_pinned(self) -> bool:

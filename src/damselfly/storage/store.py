@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.wire.ciphers.data_keys import DataKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,13 @@ class StoredEdition(Protocol):
         validated_wall_s: When the source last confirmed this edition; 0 is never.
         used_wall_s: When somebody last used it.
         is_public: Its source gave it to somebody who showed no credentials.
+        data_key: What opens its blocks; None when it is not encrypted or `is_locked`.
     """
 
     edition: Edition
     is_sealed: bool
     is_public: bool
+    data_key: DataKey | None
     validated_wall_s: float
     used_wall_s: float
 
@@ -64,6 +67,17 @@ class StoredEdition(Protocol):
     @property
     def held(self) -> BlockSet:
         """A copy of the set of blocks that are stored and verified."""
+
+    @property
+    def is_pinned(self) -> bool:
+        """Somebody uses it."""
+
+    @property
+    def is_locked(self) -> bool:
+        """It is encrypted, and its data key is not here: blocks can be sent, and not read."""
+
+    def unlock(self, key: DataKey) -> None:
+        """Give it the data key, which is kept in memory and nowhere else."""
 
     def digest_of(self, block_index: int) -> bytes | None:
         """Return the BLAKE3 digest of a held block, None of a missing one."""

@@ -27,6 +27,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
             swarm cannot give the content.
         rate_bytes_per_s: Limit of this download; 0 is none.
         timeout_s: Limit in time; 0 is none.
+        is_encrypted: Only as an encrypted content, at rest and between hosts.
     """
 
     url: str
@@ -37,6 +38,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     can_use_source: bool = True
     rate_bytes_per_s: float = 0.0
     timeout_s: float = 0.0
+    is_encrypted: bool = False
 
     def spec(self) -> TaskSpec:
         """Return the task this asks for.
@@ -50,6 +52,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
             tag=self.tag,
             filtered_query=self.filter_query,
             headers=tuple(parse_header(line) for line in self.headers),
+            is_encrypted=self.is_encrypted,
         )
 
     def __repr__(self) -> str:

@@ -1,8 +1,9 @@
 """Host to SuperNode and back: the session. See docs/protocols/session.md.
 
 One WebSocket per host at `/v1/session`, binary messages, for all of the host's tasks.
-Upwards: hello, join, progress, complaint, source asked, leave. Downwards: welcome, edition,
-block list and its growth, offers of parents, sealed, failed, source granted, busy, banned.
+Upwards: hello, join, progress, complaint, source asked, key asked, leave. Downwards: welcome,
+edition, block list and its growth, offers of parents, sealed, failed, source granted, busy,
+banned, and, of an encrypted edition, its data key for who asked.
 """
 
 from damselfly.wire.tagged import Codec, Message
@@ -56,6 +57,7 @@ class Join(Message, frozen=True, tag="join"):
         headers: For the source, for this join only; never stored or shown.
         edition_id: The edition of which blocks are held already, or empty.
         held_count: How many.
+        is_encrypted: See `TaskSpec`.
     """
 
     task_id: str
@@ -66,6 +68,7 @@ class Join(Message, frozen=True, tag="join"):
     headers: tuple[tuple[str, str], ...] = ()
     edition_id: str = ""
     held_count: int = 0
+    is_encrypted: bool = False
 
     def __repr__(self) -> str:
         # Headers and queries are secrets.
@@ -110,6 +113,18 @@ class SourceAsked(Message, frozen=True, tag="source_asked"):
     reason: str
 
 
+class KeyAsked(Message, frozen=True, tag="key_asked"):
+    """A host asks for the data key of an encrypted edition that it was told.
+
+    Attributes:
+        public_key: X25519, of a pair that is drawn for this question; 32 bytes.
+    """
+
+    task_id: str
+    edition_id: str
+    public_key: bytes
+
+
 class Leave(Message, frozen=True, tag="leave"):
     """A host no longer takes part in a task."""
 
@@ -138,6 +153,8 @@ class EditionTold(Message, frozen=True, tag="edition"):
         content: The whole content if it is short, else empty. Comes sealed.
         is_stale: The source could not be asked.
         is_public: The source gave it to somebody who showed no credentials.
+        cipher: Id of the cipher of its blocks; 0: it is not encrypted.
+        key_id: Id of its data key; 0: it is not encrypted.
     """
 
     task_id: str
@@ -150,6 +167,21 @@ class EditionTold(Message, frozen=True, tag="edition"):
     content: bytes = b""
     is_stale: bool = False
     is_public: bool = False
+    cipher: int = 0
+    key_id: int = 0
+
+
+class KeyTold(Message, frozen=True, tag="key"):
+    """The data key of an encrypted edition, for the host that asked and nobody else.
+
+    Attributes:
+        sealed_key: The SuperNode's public key, 32 bytes, and the data key encrypted; see
+            `wire/ciphers/key_exchange.py`.
+    """
+
+    task_id: str
+    edition_id: str
+    sealed_key: bytes
 
 
 class BlocksListed(Message, frozen=True, tag="blocks"):
@@ -241,10 +273,11 @@ class Banned(Message, frozen=True, tag="banned"):
     host_id: str
 
 
-HostMessage = Hello | Join | Progress | Complaint | SourceAsked | Leave
+HostMessage = Hello | Join | Progress | Complaint | SourceAsked | KeyAsked | Leave
 SuperNodeMessage = (
     Welcome
     | EditionTold
+    | KeyTold
     | BlocksListed
     | Sealed
     | ParentsOffered

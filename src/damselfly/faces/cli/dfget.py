@@ -59,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="nothing goes from this host to the source for this download",
     )
+    add(
+        "--encrypt",
+        action="store_true",
+        help="encrypted at rest in all caches and between all hosts; the SuperNode must have keys",
+    )
     add("--rate-limit", metavar="SIZE", default="", help="per second, such as 20MiB")
     add("--timeout", metavar="TIME", default="", help="give up after, such as 10m")
     add("--filter-query", metavar="A,B", default="", help="query parameters that do not matter")
@@ -92,6 +97,7 @@ def _request(arguments: argparse.Namespace) -> DownloadRequest:
         can_use_source=not arguments.no_source,
         rate_bytes_per_s=float(rate),
         timeout_s=timeout_s,
+        is_encrypted=arguments.encrypt,
     )
     request.spec()  # at the door: what is wrong with it is said before anything starts
     return request

@@ -1,8 +1,11 @@
 """What all downloads of a host share."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from damselfly.core.proxying.encrypting import EncryptRule
+from damselfly.core.task import TaskSpec
+from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.peering.links import Links
 from damselfly.services.peering.uploads import Uploads
 from damselfly.services.seeding.authorising import Authorising
@@ -12,6 +15,7 @@ from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.block_connection import BlockConnections
 from damselfly.transport.session_client import SessionClient
 from damselfly.transport.throttle import Throttle
+from damselfly.wire.local_messages import DownloadRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class DownloadParts:
         session: None on a host without SuperNode.
         slots: Downloads at a time, as many as uploads.
         throttle: Over all downloads.
+        ciphers: With which encrypted editions are read.
+        encrypt: Contents that are wanted as encrypted ones alone.
     """
 
     store: BlockStore
@@ -36,3 +42,16 @@ class DownloadParts:
     throttle: Throttle
     metrics: Metrics
     rng: random.Random
+    ciphers: Ciphers
+    encrypt: tuple[EncryptRule, ...] = ()
+
+    def spec_of(self, request: DownloadRequest) -> TaskSpec:
+        """Return the task that a request asks for, on this host.
+
+        Raises:
+            TaskSpecError: The URL, digest or a header is none.
+        """
+        spec = request.spec()
+        if any(rule.matches(spec.url) for rule in self.encrypt):
+            return replace(spec, is_encrypted=True)
+        return spec

@@ -13,7 +13,7 @@ from damselfly.core.digest import Digest
 from damselfly.core.downloading import events as core, instructions as todo
 from damselfly.core.downloading.download import Download
 from damselfly.core.peer import SUPERNODE, HostId
-from damselfly.core.task import Edition, TaskSpec
+from damselfly.core.task import Edition, EditionId, TaskSpec
 from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
@@ -29,6 +29,8 @@ from damselfly.services.downloading.news import News
 from damselfly.services.downloading.open_edition import OpenEdition
 from damselfly.services.downloading.own_reading import OwnReading
 from damselfly.services.downloading.tally import Tally
+from damselfly.services.encrypting.key_gate import KeyGate
+from damselfly.services.stores import drop_plain
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.session_client import SessionClient
@@ -69,6 +71,7 @@ class DownloadRun:
         self._own_reading = OwnReading(parts, spec, self, throttle=self._throttle)
         self._talk = talk.SuperNodeTalk(parts.session, spec)
         self._inbox: asyncio.Queue[wire.SuperNodeMessage] = asyncio.Queue()
+        self._gate = KeyGate(parts.ciphers, has_key=self._has_key, post=self._talk.post)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
         self._failure: DamselflyError | None = None  # the reason behind a Fail
@@ -242,7 +245,8 @@ class DownloadRun:
         while True:
             message = await self._inbox.get()
             try:
-                await self._take_in(message)
+                for each in self._gate.admit(message):
+                    await self._take_in(each)
             except DamselflyError as exc:
                 self._end_with(exc)
 
@@ -262,8 +266,8 @@ class DownloadRun:
                 self._on_failed(message)
             case wire.SourceAnswered() | wire.Banned():
                 self.handle(talk.event_told(message))
-            case wire.Welcome() | wire.Busy():
-                pass  # services/downloading/downloads.py sees to them
+            case wire.Welcome() | wire.Busy() | wire.KeyTold():
+                pass  # downloads.py and the gate see to them
             case _:
                 assert_never(message)
 
@@ -285,6 +289,10 @@ class DownloadRun:
 
     async def _start_edition(self, edition: Edition, *, is_public: bool) -> None:
         entry = await asyncio.to_thread(self._parts.store.open, edition)
+        if entry.is_locked and self._gate.key is not None:
+            entry.unlock(self._gate.key)
+        if edition.cipher:
+            await asyncio.to_thread(drop_plain, self._parts.store, self.spec.task_id)
         if is_public and not entry.is_public:
             await asyncio.to_thread(entry.mark_public)
         opened = OpenEdition(self._parts, entry, throttle=self._throttle)
@@ -304,6 +312,10 @@ class DownloadRun:
                 listed=held,
             )
         )
+
+    def _has_key(self, edition_id: EditionId) -> bool:
+        entry = self._parts.store.find(edition_id)
+        return entry is not None and not entry.is_locked
 
     def _drop_edition(self) -> None:
         """Let the present edition go, to begin with another one."""

@@ -56,7 +56,7 @@ class Downloads:
         Raises:
             DamselflyError: Whatever ended it without content.
         """
-        spec = request.spec()
+        spec = self._parts.spec_of(request)
         started_s = now_s()
         with self._counted(), _logged(spec):
             return await _in_time(request, self._get(spec, request, on_progress, started_s))
@@ -70,7 +70,7 @@ class Downloads:
         Raises:
             DamselflyError: Whatever ended it without content.
         """
-        spec = request.spec()
+        spec = self._parts.spec_of(request)
         with self._counted():
             async with contextlib.AsyncExitStack() as stack:
                 yield await _in_time(request, self._open(stack, spec, request))
@@ -106,7 +106,7 @@ class Downloads:
 
     def is_held(self, request: DownloadRequest) -> bool:
         """Say whether a content with a digest is here, whole."""
-        return self._known_by_digest(request.spec()) is not None
+        return self._known_by_digest(self._parts.spec_of(request)) is not None
 
     def content_of(self, download_id: str) -> StoredEdition | None:
         """Return the entry of a download that was handed out and not released."""
@@ -211,7 +211,7 @@ class Downloads:
         if spec.digest is None:
             return None
         entries = self._parts.store.editions_of(spec.task_id)
-        return next((entry for entry in entries if entry.is_sealed), None)
+        return next((entry for entry in entries if entry.is_sealed and not entry.is_locked), None)
 
     async def _wait(
         self, run: DownloadRun, on_progress: Callable[[DownloadProgress], None]

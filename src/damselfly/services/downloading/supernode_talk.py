@@ -29,19 +29,20 @@ class SuperNodeTalk:
 
     def join(self, entry: StoredEdition | None) -> None:
         """Say that the task is wanted, and what is held of it."""
-        self._post(join_message(self._spec, entry))
+        self.post(join_message(self._spec, entry))
 
     def leave(self) -> None:
         """Say that it is not wanted any more."""
-        self._post(wire.Leave(task_id=self._spec.task_id))
+        self.post(wire.Leave(task_id=self._spec.task_id))
 
     def tell(self, instruction: Told, entry: StoredEdition | None, *, is_idle: bool) -> None:
         """Say what the mind wants said."""
         if isinstance(instruction, todo.Complain):
             log.warning("parent_failed", host=instruction.host_id, why=instruction.reason)
-        self._post(told_message(instruction, self._spec, entry, is_idle=is_idle))
+        self.post(told_message(instruction, self._spec, entry, is_idle=is_idle))
 
-    def _post(self, message: wire.HostMessage) -> None:
+    def post(self, message: wire.HostMessage) -> None:
+        """Send a message; it is dropped on a host without SuperNode."""
         if self._session is not None:
             self._session.post(message)
 
@@ -57,6 +58,7 @@ def join_message(spec: TaskSpec, entry: StoredEdition | None) -> wire.Join:
         headers=spec.headers,
         edition_id=entry.edition.edition_id if entry else "",
         held_count=len(entry.held) if entry else 0,
+        is_encrypted=spec.is_encrypted,
     )
 
 
@@ -104,7 +106,8 @@ def edition_told(told: wire.EditionTold, spec: TaskSpec) -> Edition:
     Raises:
         RemoteProtocolError: It is none.
     """
-    if not is_edition_id(told.edition_id) or told.block_bytes <= 0:
+    is_possible = is_edition_id(told.edition_id) and bool(told.cipher) == bool(told.key_id)
+    if not is_possible or told.block_bytes <= 0:
         raise RemoteProtocolError("the SuperNode told an edition that cannot be")
     return Edition(
         edition_id=EditionId(told.edition_id),
@@ -114,6 +117,8 @@ def edition_told(told: wire.EditionTold, spec: TaskSpec) -> Edition:
         validators=Validators(etag=told.etag, last_modified=told.last_modified),
         digest=Digest.parse(told.digest) if told.digest else None,
         display_url=spec.display_url,
+        cipher=told.cipher,
+        key_id=told.key_id,
     )
 
 

@@ -180,6 +180,7 @@ async def run_daemon(
             uploads=options.uploads,
             source=options.source,
             registries=options.registries,
+            encrypt=options.encrypt,
         )
         metrics = Metrics()
         async with running_host(peer_options, store, metrics=metrics) as host:

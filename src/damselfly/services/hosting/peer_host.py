@@ -13,9 +13,12 @@ from aiohttp import web
 from damselfly.clock import wall_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.peer import HostId
+from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.task import EditionId
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.downloads import Downloads
+from damselfly.services.encrypting.cipher_plugins import Ciphers
+from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import RegistryOptions, SourceOptions, UploadOptions
 from damselfly.services.peering.edition_views import edition_seen
 from damselfly.services.peering.links import Links
@@ -37,6 +40,7 @@ from damselfly.wire import session_messages as wire
 HOLDINGS_MAX: Final = 10_000  # told in a hello; 100 bytes each
 TICK_S: Final = 2.0
 LINK_RATE_BYTES_PER_S: Final = 125e6  # cuts a content that is read without any SuperNode
+WHY_NO_KEYS: Final = "only a SuperNode has some, and this content does not come from one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class PeerHostOptions:
     uploads: UploadOptions
     source: SourceOptions
     registries: tuple[RegistryOptions, ...] = ()
+    encrypt: tuple[EncryptRule, ...] = ()
 
 
 class PeerHost:
@@ -80,6 +85,7 @@ class PeerHost:
         self.metrics = metrics
         self.address = ""
         self.source = source
+        self._ciphers = Ciphers()
         rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
         self.uploads = Uploads(
             store,
@@ -118,6 +124,8 @@ class PeerHost:
                 throttle=Throttle(options.download_rate_bytes_per_s),
                 metrics=metrics,
                 rng=rng,
+                ciphers=self._ciphers,
+                encrypt=options.encrypt,
             )
         )
 
@@ -126,6 +134,7 @@ class PeerHost:
             self._store,
             self.source,
             self._options.source,
+            keys=EditionKeys(self._ciphers, None, why_none=WHY_NO_KEYS),
             link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S,
             metrics=self.metrics,
             rng=rng,
@@ -190,6 +199,7 @@ class PeerHost:
             location=options.location,
             upload_slots=options.uploads.slots,
             is_ephemeral=options.is_ephemeral,
+            ciphers=self._ciphers.known_ids(),
             holdings=tuple(
                 wire.Holding(task_id=entry.edition.task_id, edition_id=entry.edition.edition_id)
                 for entry in sealed[:HOLDINGS_MAX]

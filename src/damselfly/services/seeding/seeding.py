@@ -42,6 +42,7 @@ from damselfly.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
+from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
 from damselfly.services.seeding.reading import BlockReader, WholeHasher
 from damselfly.storage.store import BlockStore, StoredEdition
@@ -49,6 +50,7 @@ from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.provider import Source, SourceReading
 from damselfly.transport.throttle import Throttle
+from damselfly.wire.ciphers.data_keys import DataKey
 
 RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 10.0
@@ -83,6 +85,7 @@ class Seeding:
         source: Source,
         options: SourceOptions,
         *,
+        keys: EditionKeys,
         link_rate_bytes_per_s: float,
         metrics: Metrics,
         rng: random.Random,
@@ -92,6 +95,7 @@ class Seeding:
         self._store = store
         self._source = source
         self._options = options
+        self._keys = keys
         self._link_rate = link_rate_bytes_per_s
         self._metrics = metrics
         self._backoff = Backoff(RETRY_S, RETRY_S_MAX, rng)
@@ -143,7 +147,7 @@ class Seeding:
         self, spec: TaskSpec, has_swarm: Callable[[EditionId], bool]
     ) -> tuple[StoredEdition | None, Verdict, bool]:
         """Return the best entry, what to do with it, and whether the source accepted us."""
-        entries = self._store.editions_of(spec.task_id)
+        entries = await self._keys.usable(spec, self._store.editions_of(spec.task_id))
         entry = max(entries, key=lambda e: (e.is_sealed, e.validated_wall_s), default=None)
         if entry is None:
             return None, Verdict.FETCH, False
@@ -207,6 +211,8 @@ class Seeding:
         key = (spec.task_id, spec.url, spec.headers)
         if self._refused.get(key, 0.0) > now_s():
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
+        here = self._store.editions_of(spec.task_id)
+        data_key = self._keys.new() if self._keys.are_wanted(spec, here) else None
         try:
             reading = await self._ask(spec)
         except SourceRefusedError as exc:
@@ -216,8 +222,12 @@ class Seeding:
                 self._refused[key] = now_s() + self._options.negative_window_s
             raise
         async with reading:
-            edition = self._edition(spec, reading)
+            edition = self._edition(spec, reading, data_key)
+            if data_key is not None:
+                edition = await self._keys.keep(data_key, edition)
             entry = await asyncio.to_thread(self._store.open, edition)
+            if data_key is not None:
+                entry.unlock(data_key)
             await asyncio.to_thread(self._confirm, spec, entry)
             listener.on_edition(entry, is_stale=False, is_accepted=True)
             if entry.is_sealed:
@@ -226,16 +236,21 @@ class Seeding:
                 await self._fill(spec, entry, listener, hasher, reading)
                 return await self._seal(spec, entry, hasher)
 
-    def _edition(self, spec: TaskSpec, reading: SourceReading) -> Edition:
+    def _edition(self, spec: TaskSpec, reading: SourceReading, data_key: DataKey | None) -> Edition:
         answer = reading.answer
         block_bytes = block_bytes_for(answer.size_bytes, link_rate_bytes_per_s=self._link_rate)
         digest = spec.digest or answer.digest
         facts = SourceFacts(
             size_bytes=answer.size_bytes, validators=answer.validators, digest=digest
         )
+        key_id = data_key.key_id if data_key else 0
         return Edition(
             edition_id=name_edition(
-                spec.task_id, facts, block_bytes=block_bytes, reading=secrets.token_hex(16)
+                spec.task_id,
+                facts,
+                block_bytes=block_bytes,
+                reading=secrets.token_hex(16),
+                key_id=key_id,
             ),
             task_id=spec.task_id,
             block_bytes=block_bytes,
@@ -243,6 +258,8 @@ class Seeding:
             validators=answer.validators,
             digest=digest,
             display_url=spec.display_url,
+            cipher=data_key.cipher.cipher_id if data_key else 0,
+            key_id=key_id,
         )
 
     # --- reading

@@ -9,7 +9,8 @@ def edition_told(entry: StoredEdition, *, is_stale: bool) -> EditionTold:
     edition = entry.edition
     content = b""
     size = edition.size_bytes
-    if entry.is_sealed and size is not None and 0 < size <= INLINE_BYTES_MAX:
+    can_travel = entry.is_sealed and not edition.cipher  # what is encrypted never goes in plain
+    if can_travel and size is not None and 0 < size <= INLINE_BYTES_MAX:
         content = b"".join(
             entry.read_span(edition.layout.span(i)) for i in range(edition.layout.block_count)
         )
@@ -24,4 +25,6 @@ def edition_told(entry: StoredEdition, *, is_stale: bool) -> EditionTold:
         content=content,
         is_stale=is_stale,
         is_public=entry.is_public,
+        cipher=edition.cipher,
+        key_id=edition.key_id,
     )

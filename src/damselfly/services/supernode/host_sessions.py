@@ -7,7 +7,6 @@ import aiohttp
 from aiohttp import web
 
 from damselfly.core.peer import Host, HostId, is_host_id
-from damselfly.core.task import EditionId
 from damselfly.core.topology import Location
 from damselfly.errors import RemoteProtocolError, UsageError
 from damselfly.telemetry.log import get_log
@@ -33,7 +32,7 @@ class HostListener(Protocol):
             awaited: How many have opened one and not said hello yet.
         """
 
-    def on_host(self, host: Host, holdings: tuple[EditionId, ...], session: Session) -> None:
+    def on_host(self, host: Host, hello: wire.Hello, session: Session) -> None:
         """A host opened its session."""
 
     def on_message(self, host_id: HostId, message: wire.HostMessage) -> None:
@@ -67,9 +66,10 @@ class HostSessions:
                 return
             timer.cancel()
             self._awaited.discard(session)
-            host = _host_of(message, request.remote or "")
+            hello = _hello_of(message)
+            host = _host_of(hello, request.remote or "")
             session.post(wire.Welcome(protocol=wire.PROTOCOL, address=host.address))
-            self._listener.on_host(host, _holdings_of(message), session)
+            self._listener.on_host(host, hello, session)
 
         self._awaited.add(session)
         timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, session.close)
@@ -87,14 +87,18 @@ class HostSessions:
         return socket
 
 
-def _host_of(message: wire.HostMessage, remote: str) -> Host:
+def _hello_of(message: wire.HostMessage) -> wire.Hello:
+    if not isinstance(message, wire.Hello):
+        raise RemoteProtocolError("the first message of a host is hello")
+    return message
+
+
+def _host_of(message: wire.Hello, remote: str) -> Host:
     """Return the host that a hello describes.
 
     Raises:
-        RemoteProtocolError: It is no hello, or one that cannot be.
+        RemoteProtocolError: It is one that cannot be.
     """
-    if not isinstance(message, wire.Hello):
-        raise RemoteProtocolError("the first message of a host is hello")
     if message.protocol != wire.PROTOCOL:
         text = f"session protocol {message.protocol}; {wire.PROTOCOL} is spoken here"
         raise RemoteProtocolError(text)
@@ -113,11 +117,6 @@ def _host_of(message: wire.HostMessage, remote: str) -> Host:
         upload_slots=message.upload_slots,
         is_ephemeral=message.is_ephemeral,
     )
-
-
-def _holdings_of(message: wire.HostMessage) -> tuple[EditionId, ...]:
-    assert isinstance(message, wire.Hello)
-    return tuple(EditionId(holding.edition_id) for holding in message.holdings)
 
 
 def _seen_address(told: str, remote: str) -> str:

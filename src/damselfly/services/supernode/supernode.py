@@ -41,6 +41,8 @@ from damselfly.core.task import EditionId, TaskId, TaskSpec
 from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
+    KeyUnavailableError,
+    PluginError,
     RemoteProtocolError,
     SourceError,
     UsageError,
@@ -51,6 +53,7 @@ from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.supernode.edition_telling import edition_told
 from damselfly.services.supernode.feeds import Feeds
 from damselfly.services.supernode.host_sessions import Session
+from damselfly.services.supernode.key_telling import KeyTelling
 from damselfly.services.supernode.seed_listener import SeedListener
 from damselfly.services.supernode.supernode_views import Views
 from damselfly.storage.store import BlockStore, StoredEdition
@@ -59,6 +62,11 @@ from damselfly.telemetry.metrics import Metrics
 from damselfly.wire import session_messages as wire
 
 TICK_S: Final = 1.0
+# What a host would fail with as well; of an encrypted content it must not make a plain one.
+FOR_EVERYBODY: Final = (
+    *(SourceError, DigestMismatchError, UsageError),
+    *(KeyUnavailableError, PluginError),
+)
 REFUSED: Final = (401, 403, 404)  # some sources show who may not read it that nothing is there
 
 log = get_log()
@@ -106,14 +114,17 @@ class SuperNode:
             tasks=tasks,
             post=self._post_encoded,
         )
+        self._key_telling = KeyTelling(entry_of=self.feeds.entry_of, post=self._post)
 
     # --- sessions
 
-    def on_host(self, host: Host, holdings: tuple[EditionId, ...], session: Session) -> None:
+    def on_host(self, host: Host, hello: wire.Hello, session: Session) -> None:
         """A host opened its session; an older one of the same host ends."""
         if (old := self._sessions.get(host.host_id)) is not None:
             old.close()
         self._sessions[host.host_id] = session
+        self._key_telling.on_host(host.host_id, hello.ciphers)
+        holdings = tuple(EditionId(holding.edition_id) for holding in hello.holdings)
         self._metrics.sessions.set(len(self._sessions))
         self._handle(HostConnected(host=host, holdings=holdings))
         log.info("host_connected", host=host.host_id, address=host.address)
@@ -137,6 +148,7 @@ class SuperNode:
         del self._sessions[host_id]
         self._metrics.sessions.set(len(self._sessions))
         self._specs.pop(host_id, None)
+        self._key_telling.forget(host_id)
         self.feeds.unsubscribe(host_id)
         self._handle(HostLost(host_id=host_id))
         log.info("host_lost", host=host_id)
@@ -176,6 +188,8 @@ class SuperNode:
                 )
             case wire.SourceAsked():
                 self._handle(SourceAsked(host_id=host_id, task_id=TaskId(message.task_id)))
+            case wire.KeyAsked():
+                self._key_telling.answer(host_id, message)
             case wire.Leave():
                 self._forget_spec(host_id, TaskId(message.task_id))
                 self._handle(PeerLeft(host_id=host_id, task_id=TaskId(message.task_id)))
@@ -194,6 +208,7 @@ class SuperNode:
                 tag=message.task_tag,
                 filtered_query=message.filtered_query,
                 headers=message.headers,
+                is_encrypted=message.is_encrypted,
             )
         except UsageError as exc:
             failed = wire.Failed(task_id=task_id, error=type(exc).__name__, message=str(exc))
@@ -280,7 +295,8 @@ class SuperNode:
 
     def _tell_edition(self, told: TellEdition) -> None:
         edition_id = told.edition.edition_id
-        if (entry := self.feeds.entry_of(edition_id)) is not None:
+        entry = self.feeds.entry_of(edition_id)
+        if entry is not None and self._key_telling.permit(told.host_id, entry):
             self._post(told.host_id, edition_told(entry, is_stale=told.is_stale))
             self.feeds.subscribe(edition_id, told.host_id)
 
@@ -320,7 +336,7 @@ class SuperNode:
             message=str(exc),
             status=status,
             http_headers=exc.http_headers,
-            can_use_source=not isinstance(exc, SourceError | DigestMismatchError | UsageError),
+            can_use_source=not isinstance(exc, FOR_EVERYBODY),
             refused=self._authorising.credential_of(spec) if status in REFUSED else None,
         )
 

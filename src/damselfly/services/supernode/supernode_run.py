@@ -7,6 +7,9 @@ from collections.abc import Callable
 from aiohttp import web
 
 from damselfly.clock import wall_s
+from damselfly.services.encrypting.cipher_plugins import Ciphers
+from damselfly.services.encrypting.edition_keys import EditionKeys
+from damselfly.services.encrypting.key_providers import GuardedProvider
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.registries import trusts_of
@@ -33,8 +36,11 @@ async def run_supernode(
     Raises:
         AddressInUseError: Somebody else listens there.
         StorageUnusableError: The data folder is not ours, or in use.
+        KeyUnavailableError: The key file cannot be used.
+        PluginError: The cipher or the key provider cannot be used.
     """
     metrics = Metrics()
+    keys = await asyncio.to_thread(edition_keys_of, options)
     store = await asyncio.to_thread(open_store, options.data, options.cache)
     source = HttpSource(
         connect_timeout_s=options.source.connect_timeout_s,
@@ -51,6 +57,7 @@ async def run_supernode(
                 store,
                 source,
                 options.source,
+                keys=keys,
                 link_rate_bytes_per_s=options.link_rate_bytes_per_s,
                 metrics=metrics,
                 rng=rng,
@@ -90,3 +97,23 @@ async def run_supernode(
     finally:
         await source.close()
         await asyncio.to_thread(store.close)
+
+
+def edition_keys_of(options: SuperNodeOptions) -> EditionKeys:
+    """Return what encrypts for a SuperNode; what is wrong with its keys is said at the start.
+
+    Raises:
+        KeyUnavailableError: The key file cannot be used.
+        PluginError: The cipher or the key provider cannot be used.
+    """
+    chosen, ciphers = options.encryption, Ciphers()
+    provider = GuardedProvider(chosen.provider, chosen.keys) if chosen.keys else None
+    if provider is not None:
+        ciphers.by_name(chosen.cipher)
+    return EditionKeys(
+        ciphers,
+        provider,
+        why_none="the SuperNode has none; give it some with the setting supernode.encryption.keys",
+        cipher=chosen.cipher,
+        rules=options.encrypt,
+    )

@@ -1,0 +1,1 @@
+"""Which contents are encrypted, with what, and who gets the keys."""
