@@ -50,7 +50,7 @@ def test_after_a_rotation_the_new_key_wraps_and_the_old_one_unwraps(path: Path) 
 
 
 def test_a_key_that_nobody_has_is_named(path: Path) -> None:
-    with pytest.raises(KeyUnavailableError, match="key 2019 cannot be had: .* put it back"):
+    with pytest.raises(KeyUnavailableError, match=r"key 2019 cannot be had: .* put it back"):
         KeyFile(str(path)).unwrap(WrappedKey("2019", bytes(60)), context=b"")
 
 

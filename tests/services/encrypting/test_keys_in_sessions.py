@@ -12,7 +12,6 @@ from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.encrypting.key_gate import KeyGate
 from damselfly.services.supernode.key_telling import KeyTelling
 from damselfly.storage.memory import MemoryStore
-from damselfly.storage.store import StoredEdition
 from damselfly.wire import session_messages as wire
 from damselfly.wire.ciphers.aes256gcm import Aes256Gcm
 from damselfly.wire.ciphers.data_keys import DataKey
@@ -55,7 +54,7 @@ class SuperNode:
             key_id=KEY.key_id,
         )
         store = MemoryStore(now_wall_s=lambda: 0.0)
-        self.entry: StoredEdition = store.open(edition)
+        self.entry = store.open(edition)
         store.close()  # no test reads a block
         if key is not None:
             self.entry.unlock(key)

@@ -1,7 +1,6 @@
 """Guards plug-ins: one that raises, hangs or lies is one clear error, and nothing else breaks."""
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -47,12 +46,9 @@ def test_a_plug_in_that_hangs_is_left_alone_from_then_on() -> None:
 
     with pytest.raises(PluginError, match=r"did not answer within 0.05 s"):
         guard.call(hanging.wait)
-    before_s = time.monotonic()
+    hanging.set()  # so that it would answer now, were it called
     with pytest.raises(PluginError, match="hung before"):
         guard.call(hanging.wait)
-    hanging.set()
-
-    assert time.monotonic() - before_s < 0.05
 
 
 # --- ciphers

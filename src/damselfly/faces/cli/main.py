@@ -15,6 +15,7 @@ import typer
 from damselfly.errors import DamselflyError
 from damselfly.faces.cli.doctor import doctor
 from damselfly.faces.cli.engines import install, uninstall
+from damselfly.faces.cli.keys import keys_app
 from damselfly.faces.cli.places import data_folder
 from damselfly.faces.cli.proxy import ca_app, proxy_app
 from damselfly.faces.cli.simulate import simulate
@@ -37,6 +38,7 @@ settings_app = typer.Typer(help="What is in force.", no_args_is_help=True)
 app.add_typer(settings_app, name="settings")
 app.add_typer(proxy_app, name="proxy")
 app.add_typer(ca_app, name="ca")
+app.add_typer(keys_app, name="keys")
 
 Config = Annotated[
     str, typer.Option(help="Settings file.", envvar="DAMSELFLY_CONFIG", metavar="FILE")

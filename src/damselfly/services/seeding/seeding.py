@@ -45,6 +45,7 @@ from damselfly.errors import (
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
 from damselfly.services.seeding.reading import BlockReader, WholeHasher
+from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
@@ -212,7 +213,10 @@ class Seeding:
         if self._refused.get(key, 0.0) > now_s():
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
         here = self._store.editions_of(spec.task_id)
-        data_key = self._keys.new() if self._keys.are_wanted(spec, here) else None
+        data_key: DataKey | None = None
+        if self._keys.are_wanted(spec, here):
+            data_key = self._keys.new()
+            await asyncio.to_thread(drop_plain, self._store, spec.task_id)
         try:
             reading = await self._ask(spec)
         except SourceRefusedError as exc:
