@@ -170,6 +170,7 @@ class DiskEntry(Entry):
 
     def write_block(self, block: HeldBlock) -> None:
         """Store a verified block; storing it again changes nothing."""
+        assert not self.edition.cipher  # the plain layout has no sealed bodies
         if block.block_index in self._records:
             return
         record = Record(block.block_index, len(block.body), block.digest, block.body_crc32c)

@@ -36,6 +36,7 @@ class MemoryEntry(Entry):
 
     def write_block(self, block: HeldBlock) -> None:
         """Store a verified block; storing it again changes nothing."""
+        assert not self.edition.cipher  # the plain layout has no sealed bodies
         if block.block_index in self._records:
             return
         self._store.make_room(self, len(block.body))

@@ -40,7 +40,6 @@ async def run_supernode(
         PluginError: The cipher or the key provider cannot be used.
     """
     metrics = Metrics()
-    keys = await asyncio.to_thread(edition_keys_of, options)
     store = await asyncio.to_thread(open_store, options.data, options.cache)
     source = HttpSource(
         connect_timeout_s=options.source.connect_timeout_s,
@@ -57,7 +56,7 @@ async def run_supernode(
                 store,
                 source,
                 options.source,
-                keys=keys,
+                keys=await asyncio.to_thread(edition_keys_of, options),
                 link_rate_bytes_per_s=options.link_rate_bytes_per_s,
                 metrics=metrics,
                 rng=rng,
