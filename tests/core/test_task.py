@@ -1,7 +1,6 @@
 """Guards identity: two people who mean the same content get the same id, and no secret shows."""
 
 import pytest
-from hypothesis import given, strategies as st
 
 from damselfly.core.digest import Digest
 from damselfly.core.peer import is_host_id
@@ -10,11 +9,9 @@ from damselfly.core.task import (
     SourceFacts,
     TaskSpec,
     Validators,
-    display_url,
     is_edition_id,
     is_task_id,
     name_edition,
-    normalise_url,
     parse_header,
 )
 from damselfly.core.topology import Location, affinity
@@ -69,38 +66,6 @@ def test_filtered_query_and_headers_are_no_identity() -> None:
     assert plain.task_id == signed.task_id
     assert "Bearer" not in repr(signed)
     assert signed.display_url == "http://h/f"
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "f", "ftp://h/f", "http://", "http:///f", "http://h/a b", "http://h:99999/", "http://[/x"],
-)
-def test_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(TaskSpecError):
-        normalise_url(url)
-
-
-def test_url_that_is_too_long_is_refused() -> None:
-    with pytest.raises(TaskSpecError, match="longer"):
-        normalise_url("http://h/" + "a" * 20_000)
-
-
-def test_address_of_ipv6_keeps_its_brackets() -> None:
-    assert normalise_url("http://[::1]:80/f") == "http://[::1]/f"
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_a_url_or_one_error(text: str) -> None:
-    try:
-        url = normalise_url(text)
-    except TaskSpecError:
-        return
-    assert normalise_url(url) == url
-
-
-def test_shown_url_has_no_secrets() -> None:
-    assert display_url("https://u:p@h/f?token=t#x") == "https://h/f"
-    assert display_url("no-url?token=t") == "no-url"
 
 
 @pytest.mark.parametrize(

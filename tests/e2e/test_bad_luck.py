@@ -147,7 +147,7 @@ async def test_wrong_digest_hands_nothing_out(
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["ftp://host/file"], "http"),
+        (["nothing://host/file"], "nothing://"),
         (["not a url"], "URL"),
         (["http://host/f", "--header", "no header"], "header"),
         (["http://host/f", "--digest", "sha256:12"], "digest"),

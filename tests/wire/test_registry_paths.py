@@ -10,6 +10,7 @@ from damselfly.errors import RegistryPathError
 from damselfly.wire.registry_paths import (
     Kind,
     RegistryPath,
+    parse_image_path,
     parse_registry_name,
     parse_registry_path,
 )
@@ -126,3 +127,22 @@ def test_registry_name_is_a_host_and_a_port(name: str) -> None:
 def test_what_is_no_registry_name_is_refused(name: str) -> None:
     with pytest.raises(RegistryPathError):
         parse_registry_name(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "means"),
+    [
+        ("/lib/x:v1", "/v2/lib/x/manifests/v1"),
+        ("/lib/x", "/v2/lib/x/manifests/latest"),
+        (f"/lib/x:v1@{DIGEST}", f"/v2/lib/x/manifests/{DIGEST}"),
+        (f"/lib/x/blobs/{DIGEST}", f"/v2/lib/x/blobs/{DIGEST}"),
+    ],
+)
+def test_the_path_of_an_image_is_one_of_its_registry(path: str, means: str) -> None:
+    assert str(parse_image_path(path)) == means
+
+
+@pytest.mark.parametrize("path", ["/", "/X", "/x@sha256:1", "/../x", "/x:a:b"])
+def test_a_path_that_is_no_image_is_refused(path: str) -> None:
+    with pytest.raises(RegistryPathError):
+        parse_image_path(path)

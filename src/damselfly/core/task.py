@@ -10,13 +10,12 @@ Blocks belong to an edition, never to a task alone, so that bytes of two edition
 
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NewType, Self
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from damselfly.core.blocks import BlockLayout
 from damselfly.core.digest import Digest
+from damselfly.core.urls import NO_TEXT, display_url, identity_url, normalise_url
 from damselfly.errors import TaskSpecError
 
 TaskId = NewType("TaskId", str)
@@ -27,17 +26,12 @@ EditionId = NewType("EditionId", str)
 
 Headers = tuple[tuple[str, str], ...]
 
-URL_CHARS_MAX = 16 << 10  # signed URLs reach 4 KiB; nginx refuses request lines above 8 KiB
 HEADERS_CHARS_MAX = 32 << 10  # nginx and Apache refuse more
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _TASK_ID = re.compile(r"[0-9a-f]{64}")
 _EDITION_ID = re.compile(r"[0-9a-f]{32}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
-# Lone surrogates are how Python shows bytes that are no UTF-8.
-_NO_TEXT = "\ud800-\udfff"
-_CONTROLS = re.compile(rf"[\x00-\x1f\x7f{_NO_TEXT}]")
-_SPACES_AND_CONTROLS = re.compile(rf"[\x00-\x20\x7f{_NO_TEXT}]")
+_CONTROLS = re.compile(rf"[\x00-\x1f\x7f{NO_TEXT}]")
 
 # damselfly frames, ranges and validates requests itself; a caller's own would break them.
 HEADERS_RESERVED = frozenset(
@@ -64,7 +58,7 @@ class TaskSpec:
     """What a user asks for.
 
     Attributes:
-        url: An http or https URL, checked and normalised.
+        url: Of its source, checked and normalised.
         digest: What the content must hash to, if known.
         tag: Free text that keeps contents of one URL apart, such as a release.
         filtered_query: Names of query parameters that do not name the content, such as
@@ -98,7 +92,7 @@ class TaskSpec:
         if self.digest is not None:
             name = f"digest\n{self.digest}"
         else:
-            name = f"url\n{_identity_url(self.url, self.filtered_query)}\n{self.tag}"
+            name = f"url\n{identity_url(self.url, self.filtered_query)}\n{self.tag}"
         if self.is_encrypted:
             name += "\nencrypted"
         return TaskId(hashlib.sha256(name.encode()).hexdigest())
@@ -107,68 +101,6 @@ class TaskSpec:
     def display_url(self) -> str:
         """The URL as logs and messages may show it: without credentials and query."""
         return display_url(self.url)
-
-
-def normalise_url(url: str) -> str:
-    """Return the URL in the one form that is compared and asked for.
-
-    Scheme and host become lower case, a default port and the fragment go, an empty path
-    becomes `/`. Path and query stay to the letter: only the source knows what they mean.
-
-    Raises:
-        TaskSpecError: It is no http or https URL with a host.
-    """
-    shown = display_url(url)
-    if len(url) > URL_CHARS_MAX:
-        expected = f"it is longer than {URL_CHARS_MAX} characters"
-        raise TaskSpecError(what="URL", value=shown[:80] + "…", expected=expected)
-    if _SPACES_AND_CONTROLS.search(url):
-        expected = "it contains spaces or control characters; percent-encode them"
-        raise TaskSpecError(what="URL", value=shown, expected=expected)
-    parts, host, port = _split(url, shown)
-    if ":" in host:
-        host = f"[{host}]"
-    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
-        host = f"{host}:{port}"
-    userinfo, at, _ = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, userinfo + at + host, parts.path or "/", parts.query, ""))
-
-
-def _split(url: str, shown: str) -> tuple[SplitResult, str, int | None]:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        # A stray / # or ? in a password moves the border of the host: nothing else is shown.
-        shown = url.partition("://")[0] + "://…"
-        expected = "its host or port is none; percent-encode a password in it"
-        raise TaskSpecError(what="URL", value=shown, expected=expected) from exc
-    if parts.scheme not in _DEFAULT_PORTS:
-        expected = "it must begin with http:// or https://"
-        raise TaskSpecError(what="URL", value=shown, expected=expected)
-    if not host:
-        raise TaskSpecError(what="URL", value=shown, expected="it names no host")
-    return parts, host, port
-
-
-def display_url(url: str) -> str:
-    """Return a URL without credentials, query and fragment, where secrets live."""
-    head = re.split(r"[?#]", url, maxsplit=1)[0]
-    scheme, separator, rest = head.partition("://")
-    if not separator:
-        return head
-    authority, slash, path = rest.partition("/")
-    return scheme + separator + authority.rpartition("@")[2] + slash + path
-
-
-def _identity_url(url: str, filtered_query: Iterable[str]) -> str:
-    parts = urlsplit(url)
-    dropped = frozenset(filtered_query)
-    query = "&".join(
-        pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in dropped
-    )
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))
 
 
 def parse_header(text: str) -> tuple[str, str]:

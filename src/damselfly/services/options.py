@@ -6,8 +6,9 @@ from damselfly.core.caching.freshness import StalePolicy
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
-from damselfly.core.task import normalise_url
+from damselfly.core.urls import WEB, normalise_url
 from damselfly.errors import UsageError
+from damselfly.transport.sources.accounts import AccountOptions
 from damselfly.wire.registry_paths import parse_registry_name
 
 
@@ -53,6 +54,10 @@ class SourceOptions:
         stall_timeout_s: A source that sends nothing for so long is asked again.
         retries_max: Attempts after the first, each after a longer pause.
         ca_file: Certificates to trust besides the system's; empty is none.
+        netrc_file: File with users and passwords of HTTP hosts, as curl reads it.
+        hub_endpoint: The hub that `hf://` means; empty: the public one.
+        folders: Folders of this machine from which `file://` may be read, by everybody.
+        accounts: As whom sources are asked, and where; see `AccountOptions`.
     """
 
     freshness_window_s: float = 10.0
@@ -66,8 +71,14 @@ class SourceOptions:
     stall_timeout_s: float = 15.0
     retries_max: int = 4
     ca_file: str = ""
+    netrc_file: str = ""
+    hub_endpoint: str = ""
+    folders: tuple[str, ...] = ()
+    accounts: tuple[AccountOptions, ...] = ()
 
     def __post_init__(self) -> None:
+        _require(all(each.match for each in self.accounts), "each of accounts needs a match")
+        _require(all(each.startswith("/") for each in self.folders), "folders begin with /")
         _require(self.freshness_window_s >= 0, "freshness_window_s must not be negative")
         _require(self.connections_max >= 1, "connections_max must be at least 1")
         _require(self.fallbacks_max >= 0, "fallbacks_max must not be negative")
@@ -99,7 +110,7 @@ class RegistryOptions:
     def __post_init__(self) -> None:
         try:
             for url in (*self.mirrors, *([self.url] if self.url else [])):
-                normalise_url(url)
+                normalise_url(url, schemes=WEB)
             if self.name:
                 parse_registry_name(self.name)
         except UsageError as exc:

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from damselfly.services.options import RegistryOptions
-from damselfly.transport.sources.http import Trust
+from damselfly.transport.sources.http import Trust, origin_of
 from damselfly.wire.registry_paths import RegistryPath, parse_registry_name
 
 DOCKER_HUB: Final = "docker.io"
@@ -68,7 +68,7 @@ def trusts_of(known: Iterable[RegistryOptions]) -> dict[str, Trust]:
     for each in known:
         if each.ca_file or each.insecure:
             for base in (*each.mirrors, each.url or _usual_url(_canonical(each.name))):
-                trusts[_origin(base)] = Trust(each.ca_file, each.insecure)
+                trusts[origin_of(base)] = Trust(each.ca_file, each.insecure)
     return trusts
 
 
@@ -86,11 +86,3 @@ def _usual_url(name: str) -> str:
     except ValueError:
         is_loopback = host == "localhost"
     return f"{'http' if is_loopback else 'https'}://{name}"
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    default = {"http": 80, "https": 443}[parts.scheme]
-    port = "" if parts.port in (None, default) else f":{parts.port}"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"

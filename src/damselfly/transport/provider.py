@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from damselfly.core.digest import Digest
+from damselfly.core.members import Member
 from damselfly.core.task import Headers, TaskSpec, Validators
 
 
@@ -18,6 +19,7 @@ class SourceAnswer:
         stop_byte: One past the last byte that the body carries, or None when unknown.
         validators: ETag and Last-Modified.
         digest: From `Repr-Digest`, `Digest` or a checksum header, if there is one.
+        checksum: `md5:…`, `sha1:…` or `crc32c:…` of the whole, if told; good against accidents.
         accepts_ranges: The source can give a part: it said so, or answered 206.
         http_headers: What goes with a refusal: a challenge, when to come again.
     """
@@ -28,6 +30,7 @@ class SourceAnswer:
     stop_byte: int | None = None
     validators: Validators = Validators()
     digest: Digest | None = None
+    checksum: str = ""
     accepts_ranges: bool = False
     http_headers: Headers = ()
 
@@ -55,8 +58,22 @@ class SourceReading(Protocol):
         """
 
 
+class Listing(Protocol):
+    """A source that can say what lies below an address."""
+
+    async def list_below(self, spec: TaskSpec) -> list[Member]:
+        """Return all files below an address, in any order.
+
+        Raises:
+            SourceError: It does not tell.
+        """
+
+
 class Source(Protocol):
     """Where contents come from in the end."""
+
+    async def close(self) -> None:
+        """Close all connections."""
 
     async def read(
         self,

@@ -10,7 +10,8 @@ it is no longer needed. Closing the connection before the end gives the download
 import msgspec
 
 from damselfly.core.digest import Digest
-from damselfly.core.task import TaskSpec, display_url, parse_header
+from damselfly.core.task import TaskSpec, parse_header
+from damselfly.core.urls import display_url
 from damselfly.errors import RemoteProtocolError
 
 

@@ -91,6 +91,26 @@ def parse_registry_path(path: str) -> RegistryPath:
     return _parse_reference(Kind(word), name, re.sub("%3a", ":", reference, flags=re.IGNORECASE))
 
 
+def parse_image_path(path: str) -> RegistryPath:
+    """Return what the path of an `oci://` address means at its registry.
+
+    `/repo:tag` and `/repo@digest` are manifests, `/repo/blobs/digest` is a blob; without a tag
+    it is `latest`, as everywhere.
+
+    Raises:
+        RegistryPathError: It is no path of an image.
+    """
+    path = path.strip("/")
+    name, word, digest = path.rpartition("/blobs/")
+    if word:
+        return parse_registry_path(f"/v2/{name}/blobs/{digest}")
+    name, at, digest = path.partition("@")
+    if at:
+        return parse_registry_path(f"/v2/{name.partition(':')[0]}/manifests/{digest}")
+    name, _, tag = path.partition(":")
+    return parse_registry_path(f"/v2/{name}/manifests/{tag or 'latest'}")
+
+
 def _parse_reference(kind: Kind, name: str, reference: str) -> RegistryPath:
     if kind is Kind.TAGS:
         if reference != "list":

@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from damselfly.core.proxying.networks import is_for_host_alone
 from damselfly.core.proxying.patterns import HostPattern, PathPattern
-from damselfly.core.task import normalise_url
+from damselfly.core.urls import WEB, normalise_url
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 RULES_MAX: Final = 1000  # each is asked about each request
@@ -107,7 +107,7 @@ class Target:
         Raises:
             TaskSpecError: It is no http or https URL.
         """
-        parts = urlsplit(normalise_url(url))
+        parts = urlsplit(normalise_url(url, schemes=WEB))
         return cls(
             scheme=parts.scheme,
             host=parts.hostname or "",

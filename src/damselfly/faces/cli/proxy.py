@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from damselfly.core.proxying.rules import Opening, Rules, Target, Verdict, Way, why_not_shared
-from damselfly.core.task import display_url, parse_header
+from damselfly.core.task import parse_header
+from damselfly.core.urls import display_url
 from damselfly.faces.cli.places import data_folder
 from damselfly.services.ca_files import certificate_path
 from damselfly.services.options import DaemonOptions

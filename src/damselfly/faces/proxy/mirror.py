@@ -24,7 +24,8 @@ from damselfly.clock import now_s
 from damselfly.core.digest import Digest
 from damselfly.core.proxying.networks import address_of
 from damselfly.core.proxying.rules import DEFAULT_PORTS
-from damselfly.core.task import TaskSpec, display_url
+from damselfly.core.task import TaskSpec
+from damselfly.core.urls import display_url
 from damselfly.errors import (
     DamselflyError,
     RegistryPathError,

@@ -19,14 +19,15 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlencode
 
-import aiohttp
 from aiohttp import web
 
-from damselfly.core.task import TaskSpec, display_url
+from damselfly.core.task import TaskSpec
+from damselfly.core.urls import display_url
 from damselfly.errors import RegistryPathError, SourceError
 from damselfly.faces.proxy.registry_answers import pass_on
 from damselfly.services.registries import Registries, Registry
 from damselfly.transport.sources.http import HttpSource
+from damselfly.wire.challenges import parse_challenge
 from damselfly.wire.registry_paths import Kind, RegistryPath, parse_registry_path
 
 TOKEN_PATH: Final = "/v2/token"  # noqa: S105  # a path; no repository can have this one
@@ -37,7 +38,6 @@ _NOTHING: Final = "damselfly-nothing"
 _BASIC: Final = "damselfly-basic-"
 _VALID_S: Final = 300  # clients take a minute at least; longer saves nothing
 _PUBLIC_HOST: Final = re.compile(r"[\w.:\[\]-]+")
-_PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _PASSED: Final = ("account", "client_id", "offline_token")
 VERSION: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
@@ -127,7 +127,7 @@ class RegistryTokens:
                 told = await self._source.ask("GET", TaskSpec(url=url), {})
                 told.close()
                 if told.status in (OK, UNAUTHORIZED):
-                    return _parsed(told)
+                    return parse_challenge(told.headers.getall("WWW-Authenticate", ()))
         return "", {}
 
     async def _theirs(
@@ -142,15 +142,6 @@ class RegistryTokens:
         headers = (("Authorization", given),) if given else ()
         told = await self._source.ask("GET", TaskSpec(url=url, headers=headers), {})
         return await pass_on(request, told, headers=_UNSAID, url=display_url(realm))
-
-
-def _parsed(told: aiohttp.ClientResponse) -> tuple[str, dict[str, str]]:
-    """Return the scheme of the first challenge that is understood, and its words."""
-    for line in told.headers.getall("WWW-Authenticate", ()):
-        scheme, _, rest = line.partition(" ")
-        if scheme.lower() in ("bearer", "basic"):
-            return scheme.lower(), dict(_PARAMETER.findall(rest))
-    return "", {}
 
 
 def _token(token: str) -> web.Response:

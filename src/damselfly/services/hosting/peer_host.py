@@ -24,16 +24,16 @@ from damselfly.services.peering.edition_views import edition_seen
 from damselfly.services.peering.links import Links
 from damselfly.services.peering.uploads import Uploads
 from damselfly.services.peering.web_server import client_session, serving
-from damselfly.services.registries import trusts_of
 from damselfly.services.seeding.authorising import Authorising
 from damselfly.services.seeding.seeding import Seeding
+from damselfly.services.sources import open_sources
 from damselfly.services.stores import keep_settled
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
 from damselfly.transport.block_connection import BlockConnections
 from damselfly.transport.session_client import SessionClient
-from damselfly.transport.sources.http import HttpSource
+from damselfly.transport.sources.by_scheme import Sources
 from damselfly.transport.throttle import Throttle
 from damselfly.wire import session_messages as wire
 
@@ -65,7 +65,7 @@ class PeerHost:
 
     Attributes:
         downloads: What it downloads.
-        source: Asks sources for it.
+        source: Asks HTTP sources for programs of this host.
         address: `host:port` on which it listens.
     """
 
@@ -74,7 +74,7 @@ class PeerHost:
         options: PeerHostOptions,
         store: BlockStore,
         *,
-        source: HttpSource,
+        sources: Sources,
         client: aiohttp.ClientSession,
         connections: BlockConnections,
         metrics: Metrics,
@@ -84,7 +84,8 @@ class PeerHost:
         self._store = store
         self.metrics = metrics
         self.address = ""
-        self.source = source
+        self.source = sources.http
+        self._sources = sources
         self._ciphers = Ciphers()
         rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
         self.uploads = Uploads(
@@ -132,7 +133,7 @@ class PeerHost:
     def _new_seeding(self, rng: random.Random) -> Seeding:
         return Seeding(
             self._store,
-            self.source,
+            self._sources,
             self._options.source,
             keys=EditionKeys(self._ciphers, None, why_none=WHY_NO_KEYS),
             link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S,
@@ -248,20 +249,14 @@ async def running_host(
     Raises:
         AddressInUseError: Somebody else listens on its address.
     """
-    source = HttpSource(
-        connect_timeout_s=options.source.connect_timeout_s,
-        stall_timeout_s=options.source.stall_timeout_s,
-        connections_max=options.source.connections_max,
-        ca_file=options.source.ca_file,
-        trusts=trusts_of(options.registries),
-    )
+    sources = open_sources(options.source, options.registries)
     connections = BlockConnections(options.host_id)
     try:
         async with client_session() as client, asyncio.TaskGroup() as tasks:
             host = PeerHost(
                 options,
                 store,
-                source=source,
+                sources=sources,
                 client=client,
                 connections=connections,
                 metrics=metrics,
@@ -282,4 +277,4 @@ async def running_host(
                     host.end()
     finally:
         connections.close()
-        await source.close()
+        await sources.close()

@@ -4,8 +4,11 @@ import hashlib
 from typing import Protocol
 
 import blake3
+import crc32c
 
 from damselfly.core.digest import ALGORITHMS
+
+CHECKSUMS = ("md5", "sha1", "crc32c")  # good against accidents alone
 
 
 class Hasher(Protocol):
@@ -18,9 +21,24 @@ class Hasher(Protocol):
         """Return the value of all bytes so far."""
 
 
+class _Crc32c:
+    """CRC-32C, in the shape of the others."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = crc32c.crc32c(data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:08x}"
+
+
 def new_hasher(algorithm: str) -> Hasher:
-    """Return a hasher for an algorithm of `core.digest.ALGORITHMS`."""
-    assert algorithm in ALGORITHMS
+    """Return a hasher for an algorithm of `core.digest.ALGORITHMS`, or of a checksum."""
+    assert algorithm in (*ALGORITHMS, *CHECKSUMS)
+    if algorithm == "crc32c":
+        return _Crc32c()
     if algorithm == "blake3":
         return blake3.blake3()
-    return hashlib.new(algorithm)
+    return hashlib.new(algorithm, usedforsecurity=algorithm in ALGORITHMS)

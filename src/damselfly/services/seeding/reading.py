@@ -180,10 +180,12 @@ class WholeHasher:
         finished: The end of `run`, for whoever started it.
     """
 
-    def __init__(self, entry: StoredEdition, algorithm: str) -> None:
+    def __init__(self, entry: StoredEdition, algorithm: str, *, checksum: str = "") -> None:
         self._entry = entry
         self._algorithm = algorithm
         self._hasher = new_hasher(algorithm)
+        name, _, self._checksum = checksum.partition(":")
+        self._checking = new_hasher(name) if name else None
         self._next_index = 0
         self._news = asyncio.Event()
         self._is_ending = False
@@ -219,10 +221,18 @@ class WholeHasher:
         layout = BlockLayout(
             size_bytes=stop if size is None else size, block_bytes=entry.edition.block_bytes
         )
-        self._hasher.update(entry.read_span(layout.span(self._next_index)))
+        data = entry.read_span(layout.span(self._next_index))
+        self._hasher.update(data)
+        if self._checking is not None:
+            self._checking.update(data)
         self._next_index += 1
         return True
 
     def digest(self) -> Digest:
         """Return the digest of what was hashed."""
         return Digest(self._algorithm, self._hasher.hexdigest())
+
+    def checksum_found(self) -> str:
+        """Return the value of the checksum if it is not the one that was told, else nothing."""
+        found = self._checking.hexdigest() if self._checking is not None else ""
+        return "" if found == self._checksum else found

@@ -37,6 +37,7 @@ from damselfly.core.task import (
 )
 from damselfly.errors import (
     DigestMismatchError,
+    SourceBrokenError,
     SourceChangedError,
     SourceError,
     SourceRefusedError,
@@ -236,7 +237,8 @@ class Seeding:
             listener.on_edition(entry, is_stale=False, is_accepted=True)
             if entry.is_sealed:
                 return entry
-            with self._hashing(spec, entry) as hasher:
+            checksum = "" if edition.digest else reading.answer.checksum
+            with self._hashing(spec, entry, checksum) as hasher:
                 await self._fill(spec, entry, listener, hasher, reading)
                 return await self._seal(spec, entry, hasher)
 
@@ -403,13 +405,16 @@ class Seeding:
     # --- the whole
 
     @contextmanager
-    def _hashing(self, spec: TaskSpec, entry: StoredEdition) -> Iterator[WholeHasher]:
+    def _hashing(
+        self, spec: TaskSpec, entry: StoredEdition, checksum: str = ""
+    ) -> Iterator[WholeHasher]:
         """Give a hasher that follows the blocks in a task of its own.
 
         Its digest is checked when there is one to check against; otherwise it becomes known.
         """
         digest = spec.digest or entry.edition.digest
-        hasher = WholeHasher(entry, digest.algorithm if digest else "blake3")
+        algorithm = digest.algorithm if digest else "blake3"
+        hasher = WholeHasher(entry, algorithm, checksum=checksum)
         hasher.wake()
         running = asyncio.ensure_future(hasher.run())
         hasher.finished = running
@@ -429,6 +434,10 @@ class Seeding:
         await hasher.finished
         actual = hasher.digest()
         self._check_digests(spec, entry, actual)
+        if found := hasher.checksum_found():
+            self._store.drop(entry)
+            reason = f"its checksum is {found}, and not the one that it told"
+            raise SourceBrokenError(url=spec.display_url, reason=reason)
         await asyncio.to_thread(entry.seal, actual)
         return entry
 

@@ -12,15 +12,14 @@ from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.encrypting.key_providers import GuardedProvider
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.peering.web_server import client_session, serving
-from damselfly.services.registries import trusts_of
 from damselfly.services.seeding.seeding import Seeding
+from damselfly.services.sources import open_sources
 from damselfly.services.stores import keep_settled, open_store
 from damselfly.services.supernode.host_sessions import HostSessions
 from damselfly.services.supernode.loop_watch import LoopWatch
 from damselfly.services.supernode.supernode import SuperNode
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
-from damselfly.transport.sources.http import HttpSource
 
 
 async def run_supernode(
@@ -41,20 +40,14 @@ async def run_supernode(
     """
     metrics = Metrics()
     store = await asyncio.to_thread(open_store, options.data, options.cache)
-    source = HttpSource(
-        connect_timeout_s=options.source.connect_timeout_s,
-        stall_timeout_s=options.source.stall_timeout_s,
-        connections_max=options.source.connections_max,
-        ca_file=options.source.ca_file,
-        trusts=trusts_of(options.registries),
-    )
+    sources = open_sources(options.source, options.registries)
     try:
         async with client_session() as client, asyncio.TaskGroup() as tasks:
             watch = LoopWatch(metrics)
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
             seeding = Seeding(
                 store,
-                source,
+                sources,
                 options.source,
                 keys=await asyncio.to_thread(edition_keys_of, options),
                 link_rate_bytes_per_s=options.link_rate_bytes_per_s,
@@ -94,7 +87,7 @@ async def run_supernode(
                     task.cancel()
                 supernode.end()
     finally:
-        await source.close()
+        await sources.close()
         await asyncio.to_thread(store.close)
 
 

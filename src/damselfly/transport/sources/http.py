@@ -1,7 +1,6 @@
 """HTTP and HTTPS sources. The border where errors of the HTTP library end."""
 
 import asyncio
-import base64
 import os
 import re
 import ssl
@@ -15,15 +14,16 @@ from yarl import URL
 
 from damselfly.core.digest import Digest
 from damselfly.core.task import Headers, TaskSpec, Validators
+from damselfly.core.urls import WEB, normalise_url
 from damselfly.errors import (
     RemoteProtocolError,
     SettingsError,
     SourceBrokenError,
     SourceRefusedError,
     SourceUnreachableError,
-    TaskSpecError,
 )
 from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.sources.checksums import checksum_told, digest_told
 from damselfly.transport.sources.direct_body import DirectBody, take_over
 from damselfly.wire.byte_ranges import format_range, parse_content_range
 
@@ -33,34 +33,7 @@ READ_BUFFER_BYTES: Final = 1 << 20
 OK, PARTIAL, NOT_MODIFIED = 200, 206, 304
 HEAD_REFUSED: Final = (403, 405, 501)  # signed URLs are good for GET alone; some servers lack HEAD
 
-_SF_BYTES = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
-_RFC3230 = re.compile(r"(sha-256|sha-512)=([A-Za-z0-9+/=]+)", re.IGNORECASE)
-_ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
-
-
-def digest_told(headers: Mapping[str, str]) -> Digest | None:
-    """Return the digest of the whole content that a source told; malformed ones are ignored.
-
-    Source: RFC 9530 (Repr-Digest), RFC 3230 (Digest), Amazon S3, OCI distribution.
-    """
-    for name, pattern in (("Repr-Digest", _SF_BYTES), ("Digest", _RFC3230)):
-        for algorithm, value in pattern.findall(headers.get(name, "")):
-            if digest := _from_base64(_ALGORITHMS[algorithm.lower()], value):
-                return digest
-    # A checksum of parts ends in "-N": it is not one of the content.
-    if digest := _from_base64("sha256", headers.get("x-amz-checksum-sha256", "")):
-        return digest
-    try:
-        return Digest.parse(headers.get("Docker-Content-Digest", ""))
-    except TaskSpecError:
-        return None
-
-
-def _from_base64(algorithm: str, value: str) -> Digest | None:
-    try:
-        return Digest.parse(f"{algorithm}:{base64.b64decode(value, validate=True).hex()}")
-    except (ValueError, TaskSpecError):
-        return None
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +43,14 @@ class Trust:
     Attributes:
         ca_file: Certificates to trust besides the system's; empty is none.
         is_insecure: Any certificate will do.
+        client_cert_file: What is shown to it; empty is nothing.
+        client_key_file: Its key; empty: it is in the same file.
     """
 
     ca_file: str = ""
     is_insecure: bool = False
+    client_cert_file: str = ""
+    client_key_file: str = ""
 
 
 class HttpReading:
@@ -171,10 +148,7 @@ class HttpSource:
         self._connections_max = connections_max
         self._tls = tls_context(ca_file)
         # {origin: what verifies it}, of those with certificates of their own.
-        self._tls_of = {
-            origin: False if trust.is_insecure else tls_context(trust.ca_file)
-            for origin, trust in (trusts or {}).items()
-        }
+        self._tls_of = {origin: _context_of(trust) for origin, trust in (trusts or {}).items()}
         self._client: aiohttp.ClientSession | None = None
 
     def _session(self) -> aiohttp.ClientSession:
@@ -248,7 +222,7 @@ class HttpSource:
             status=response.status,
             size_bytes=_length(response) if response.status == OK else None,
             validators=_validators(response),
-            digest=digest_told(response.headers) if response.status == OK else None,
+            digest=_digest_of(response) if response.status == OK else None,
             accepts_ranges=_accepts_ranges(response),
             http_headers=_of_refusal(response),
         )
@@ -261,7 +235,9 @@ class HttpSource:
         Raises:
             SourceUnreachableError: There is none.
             SourceBrokenError: It is no HTTP.
+            TaskSpecError: Its URL is not of HTTP.
         """
+        normalise_url(spec.url, schemes=WEB)
         url, credentials = _split_userinfo(spec.url)
         if any(name.lower() == "authorization" for name, _ in spec.headers):
             credentials = ()  # the user's own header wins
@@ -322,7 +298,8 @@ class HttpSource:
                 size_bytes=length,
                 stop_byte=length,
                 validators=_validators(response),
-                digest=digest_told(response.headers),
+                digest=_digest_of(response),
+                checksum=checksum_told(response.headers),
                 accepts_ranges=_accepts_ranges(response),
             )
         try:
@@ -382,7 +359,23 @@ def _length(response: aiohttp.ClientResponse) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
+def _linked_etag(response: aiohttp.ClientResponse) -> str:
+    """Return what a model hub said of a file before it redirected to it; empty: nothing."""
+    told = (each.headers.get("X-Linked-Etag", "") for each in response.history)
+    return next((etag for etag in told if etag and etag.isprintable()), "")
+
+
+def _digest_of(response: aiohttp.ClientResponse) -> Digest | None:
+    """Return what is told of the whole: by the server, or by the hub that led to it."""
+    linked = _linked_etag(response).strip('"')
+    if _SHA256.fullmatch(linked):
+        return Digest("sha256", linked)
+    return digest_told(response.headers)
+
+
 def _validators(response: aiohttp.ClientResponse) -> Validators:
+    if linked := _linked_etag(response):
+        return Validators(etag=linked)
     told = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
     # One that is no text names nothing: it could not be sent back.
     etag, last_modified = (value if value.isprintable() else "" for value in told)
@@ -401,6 +394,31 @@ def _of_refusal(response: aiohttp.ClientResponse) -> Headers:
 
 def _accepts_ranges(response: aiohttp.ClientResponse) -> bool:
     return response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a URL, as they are compared."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    default = {"http": 80, "https": 443}[parts.scheme]
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def _context_of(trust: Trust) -> ssl.SSLContext | bool:
+    if not trust.client_cert_file:
+        return False if trust.is_insecure else tls_context(trust.ca_file)
+    context = ssl.create_default_context()
+    if trust.is_insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        if trust.ca_file:
+            context.load_verify_locations(trust.ca_file)
+        context.load_cert_chain(trust.client_cert_file, trust.client_key_file or None)
+    except (OSError, ssl.SSLError) as exc:
+        expected = f"files in PEM form ({trust.ca_file} {trust.client_cert_file}: {exc})"
+        raise SettingsError(where="settings", key="source.accounts", expected=expected) from exc
+    return context
 
 
 def tls_context(ca_file: str) -> ssl.SSLContext | bool:

@@ -1,0 +1,114 @@
+"""URLs of sources: the form in which they are compared, shown, and named.
+
+Which kinds of sources there are is not known here: any scheme can be normalised, and who
+asks the source says what it does not know. A scheme may begin with a **form**: `list+s3://…`
+is the listing of what lies below an address, `bundle+s3://…` the small files of it in one;
+see `core/bundling.py`.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from damselfly.errors import TaskSpecError
+
+URL_CHARS_MAX: Final = 16 << 10  # signed URLs reach 4 KiB; nginx refuses lines above 8 KiB
+WEB: Final = ("http", "https")
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
+_WITHOUT_HOST: Final = ("file",)
+_NAMES_WITH_CASE: Final = ("hf",)  # an organisation stands where others have a host
+# Lone surrogates are how Python shows bytes that are no UTF-8.
+NO_TEXT: Final = "\ud800-\udfff"
+_SPACES_AND_CONTROLS = re.compile(rf"[\x00-\x20\x7f{NO_TEXT}]")
+
+
+def normalise_url(url: str, *, schemes: Collection[str] = ()) -> str:
+    """Return the URL in the one form that is compared and asked for.
+
+    Scheme and host become lower case, a default port and the fragment go, an empty path
+    becomes `/`. Path and query stay to the letter: only the source knows what they mean.
+
+    Args:
+        url: As somebody wrote it.
+        schemes: Those that will do; empty is any.
+
+    Raises:
+        TaskSpecError: It is no URL, or has another scheme.
+    """
+    shown = display_url(url)
+    if len(url) > URL_CHARS_MAX:
+        expected = f"it is longer than {URL_CHARS_MAX} characters"
+        raise TaskSpecError(what="URL", value=shown[:80] + "…", expected=expected)
+    if _SPACES_AND_CONTROLS.search(url):
+        expected = "it contains spaces or control characters; percent-encode them"
+        raise TaskSpecError(what="URL", value=shown, expected=expected)
+    parts, host, port = _split(url, shown, schemes)
+    if ":" in host:
+        host = f"[{host}]"
+    if port is not None and port != _DEFAULT_PORTS.get(split_form(parts.scheme)[1]):
+        host = f"{host}:{port}"
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    return _joined(parts.scheme, userinfo + at + host, parts.path or "/", parts.query)
+
+
+def _split(url: str, shown: str, schemes: Collection[str]) -> tuple[SplitResult, str, int | None]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        # A stray / # or ? in a password moves the border of the host: nothing else is shown.
+        shown = url.partition("://")[0] + "://…"
+        expected = "its host or port is none; percent-encode a password in it"
+        raise TaskSpecError(what="URL", value=shown, expected=expected) from exc
+    if schemes and parts.scheme not in schemes:
+        expected = f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        raise TaskSpecError(what="URL", value=shown, expected=expected)
+    if not _SCHEME.fullmatch(parts.scheme) or url[len(parts.scheme) :][:3] != "://":
+        expected = "it must begin with a scheme, such as https:// or s3://"
+        raise TaskSpecError(what="URL", value=shown, expected=expected)
+    scheme = split_form(parts.scheme)[1]
+    if scheme in _NAMES_WITH_CASE:
+        host = parts.netloc
+    if scheme in _WITHOUT_HOST:
+        if parts.netloc:
+            expected = "it names a host; write file:///path"
+            raise TaskSpecError(what="URL", value=shown, expected=expected)
+        host = ""
+    elif not host:
+        raise TaskSpecError(what="URL", value=shown, expected="it names no host")
+    return parts, host, port
+
+
+def split_form(scheme: str) -> tuple[str, str]:
+    """Return the form and the scheme proper of `form+scheme`; without a form it is empty."""
+    form, plus, rest = scheme.partition("+")
+    return (form, rest) if plus else ("", scheme)
+
+
+def display_url(url: str) -> str:
+    """Return a URL without credentials, query and fragment, where secrets live."""
+    head = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme, separator, rest = head.partition("://")
+    if not separator:
+        return head
+    authority, slash, path = rest.partition("/")
+    return scheme + separator + authority.rpartition("@")[2] + slash + path
+
+
+def identity_url(url: str, filtered_query: Iterable[str]) -> str:
+    """Return what of a normalised URL names a content: no credentials, no filtered query."""
+    parts = urlsplit(url)
+    dropped = frozenset(filtered_query)
+    query = "&".join(
+        pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in dropped
+    )
+    host = parts.netloc.rpartition("@")[2]
+    return _joined(parts.scheme, host, parts.path, query)
+
+
+def _joined(scheme: str, authority: str, path: str, query: str) -> str:
+    # urlunsplit knows which schemes have an authority; ours are not among them.
+    return f"{scheme}://{authority}{path}" + (f"?{query}" if query else "")

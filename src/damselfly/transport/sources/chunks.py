@@ -1,0 +1,113 @@
+"""Readings of sources that give their bytes in pieces of their own size."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import BinaryIO, Final, Self
+
+from damselfly.errors import DamselflyError, SourceBrokenError, SourceUnreachableError
+from damselfly.transport.provider import SourceAnswer, SourceReading
+
+PIECE_BYTES: Final = 1 << 20
+
+Close = Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    pass
+
+
+class ChunkReading:
+    """An open answer whose body comes as pieces; see `provider.SourceReading`."""
+
+    def __init__(
+        self,
+        answer: SourceAnswer,
+        pieces: AsyncIterator[bytes | memoryview],
+        *,
+        url: str,
+        stall_s: float,
+        why: Callable[[Exception], DamselflyError],
+        close: Close = _nothing,
+    ) -> None:
+        self.answer = answer
+        self._pieces = pieces
+        self._url = url
+        self._stall_s = stall_s
+        self._why = why
+        self._close = close
+        self._left = memoryview(b"")
+        self._received = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if isinstance(self._pieces, AsyncGenerator):
+            await self._pieces.aclose()
+        await self._close()
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer with what comes next; see `provider.SourceReading`."""
+        answer = self.answer
+        expected = None if answer.stop_byte is None else answer.stop_byte - answer.start_byte
+        wanted = buffer if expected is None else buffer[: expected - self._received]
+        filled = 0
+        while filled < len(wanted):
+            if not self._left and not await self._has_next():
+                break
+            count = min(len(self._left), len(wanted) - filled)
+            wanted[filled : filled + count] = self._left[:count]
+            self._left = self._left[count:]
+            filled += count
+        self._received += filled
+        if filled < len(wanted) and expected is not None:
+            reason = f"it ended after {self._received} of {expected} bytes"
+            raise SourceUnreachableError(url=self._url, reason=reason)
+        if self._received == expected and (self._left or await self._has_next()):
+            raise SourceBrokenError(url=self._url, reason=f"more than {expected} bytes")
+        return filled
+
+    async def _has_next(self) -> bool:
+        """Get the next piece that is not empty; False: there is none."""
+        while not self._left:
+            try:
+                async with asyncio.timeout(self._stall_s):
+                    self._left = memoryview(await anext(self._pieces)).cast("B")
+            except StopAsyncIteration:
+                return False
+            except TimeoutError as exc:
+                reason = f"it sent nothing for {self._stall_s:g} s"
+                raise SourceUnreachableError(url=self._url, reason=reason) from exc
+            except DamselflyError:
+                raise
+            except Exception as exc:  # whatever a library fails with
+                raise self._why(exc) from exc
+        return True
+
+
+async def pieces_of(file: BinaryIO, start_byte: int, stop_byte: int) -> AsyncIterator[bytes]:
+    """Yield a part of a file, read in threads, which may wait."""
+    await asyncio.to_thread(file.seek, start_byte)
+    left = stop_byte - start_byte
+    while left > 0 and (piece := await asyncio.to_thread(file.read, min(left, PIECE_BYTES))):
+        left -= len(piece)
+        yield piece
+
+
+async def one_piece(data: bytes | memoryview) -> AsyncIterator[bytes | memoryview]:
+    """Yield what is all there."""
+    yield data
+
+
+async def read_whole(reading: SourceReading, *, bytes_max: int, url: str) -> bytes:
+    """Return the body of an open answer, which is short.
+
+    Raises:
+        SourceBrokenError: It is longer than it may be.
+    """
+    body, part = bytearray(), bytearray(min(bytes_max + 1, PIECE_BYTES))
+    while count := await reading.read_into(memoryview(part)):
+        body += part[:count]
+        if len(body) > bytes_max:
+            raise SourceBrokenError(url=url, reason=f"more than {bytes_max} bytes")
+    return bytes(body)

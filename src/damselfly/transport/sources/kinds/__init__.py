@@ -1,0 +1,1 @@
+"""The kinds of sources besides plain HTTP, a module each."""

@@ -1,0 +1,144 @@
+"""Files of this machine: `file:///path`, from folders that the operator allowed.
+
+It is the disk of the process that reads the source, so the SuperNode's: what lies in an allowed
+folder, everybody may have who may ask it.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+from damselfly.core.members import Member
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.errors import DamselflyError, SourceRefusedError, SourceUnreachableError
+from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.sources.chunks import ChunkReading, pieces_of
+
+OK, PARTIAL, FORBIDDEN, NOT_FOUND, NOT_SATISFIABLE = 200, 206, 403, 404, 416
+
+
+class FileSource:
+    """Folders of this machine."""
+
+    def __init__(self, folders: Iterable[str], *, stall_timeout_s: float) -> None:
+        self._folders = [Path(folder).resolve() for folder in folders]
+        self._stall_s = stall_timeout_s
+
+    async def read(
+        self,
+        spec: TaskSpec,
+        *,
+        start_byte: int = 0,
+        stop_byte: int | None = None,
+        validators: Validators = Validators(),
+    ) -> ChunkReading:
+        """Open a file, or a part of it; see `provider.Source`."""
+        file = await asyncio.to_thread(self._open, spec)
+        status = os.fstat(file.fileno())
+        told, size = _validators(status), status.st_size
+        is_part = (start_byte > 0 or stop_byte is not None) and validators in (Validators(), told)
+        if is_part and start_byte >= size:
+            file.close()
+            raise SourceRefusedError(url=spec.display_url, status=NOT_SATISFIABLE)
+        first, stop = (start_byte, min(stop_byte or size, size)) if is_part else (0, size)
+
+        async def close() -> None:
+            file.close()
+
+        return ChunkReading(
+            SourceAnswer(
+                status=PARTIAL if is_part else OK,
+                size_bytes=size,
+                start_byte=first,
+                stop_byte=stop,
+                validators=told,
+                accepts_ranges=True,
+            ),
+            pieces_of(file, first, stop),
+            url=spec.display_url,
+            stall_s=self._stall_s,
+            why=lambda exc: _told(spec, exc),
+            close=close,
+        )
+
+    async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
+        """Say which version is there; see `provider.Source`."""
+        return await self.authorise(spec)
+
+    async def authorise(self, spec: TaskSpec) -> SourceAnswer:
+        """Say whether a file may be read; see `provider.Source`."""
+        try:
+            file = await asyncio.to_thread(self._open, spec)
+        except SourceRefusedError as exc:
+            return SourceAnswer(status=exc.status, size_bytes=None)
+        with file:
+            status = os.fstat(file.fileno())
+        return SourceAnswer(
+            status=OK,
+            size_bytes=status.st_size,
+            validators=_validators(status),
+            accepts_ranges=True,
+        )
+
+    async def list_below(self, spec: TaskSpec) -> list[Member]:
+        """List the files below a folder; see `provider.Listing`."""
+        return await asyncio.to_thread(self._list, spec)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    def _path(self, spec: TaskSpec) -> Path:
+        """Return what a URL means, links followed.
+
+        Raises:
+            SourceRefusedError: It is in no allowed folder.
+        """
+        path = Path(unquote(urlsplit(spec.url).path)).resolve()
+        if not any(path.is_relative_to(folder) for folder in self._folders):
+            raise SourceRefusedError(url=spec.display_url, status=FORBIDDEN)
+        return path
+
+    def _open(self, spec: TaskSpec) -> BinaryIO:
+        path = self._path(spec)
+        try:
+            if not path.is_file():  # a pipe would wait for ever
+                raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
+            return path.open("rb")
+        except OSError as exc:
+            raise _told(spec, exc) from exc
+
+    def _list(self, spec: TaskSpec) -> list[Member]:
+        top = self._path(spec)
+        if not top.is_dir():
+            raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
+        members = []
+        for path in top.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                status = path.stat()
+                members.append(
+                    Member(
+                        path=path.relative_to(top).as_posix(),
+                        url=f"file://{quote(str(path))}",
+                        size_bytes=status.st_size,
+                        version=_validators(status).etag,
+                    )
+                )
+        return members
+
+
+def _validators(status: os.stat_result) -> Validators:
+    date = datetime.fromtimestamp(int(status.st_mtime), UTC)
+    etag = f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"'
+    return Validators(etag=etag, last_modified=format_datetime(date, usegmt=True))
+
+
+def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
+    if isinstance(exc, PermissionError):
+        return SourceRefusedError(url=spec.display_url, status=FORBIDDEN)
+    reason = getattr(exc, "strerror", "") or type(exc).__name__
+    return SourceUnreachableError(url=spec.display_url, reason=str(reason).lower())

@@ -1,0 +1,242 @@
+"""Everything else that fsspec has a file system for: `sftp://`, `ftp://`, `smb://`.
+
+fsspec and the package of a scheme are the operator's to install. What reads this machine, or
+wraps another file system, is not for requesters: they name only other machines.
+"""
+
+import asyncio
+import importlib
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any, BinaryIO, Final, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from damselfly.core.members import Member
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.errors import (
+    DamselflyError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    TaskSpecError,
+)
+from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.sources.accounts import Accounts, user_of
+from damselfly.transport.sources.chunks import ChunkReading, pieces_of
+
+T = TypeVar("T")
+
+OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_SATISFIABLE = 200, 206, 401, 403, 404, 416
+SYSTEMS_MAX: Final = 64  # each has a connection
+EXTRA: Final = "damselfly[fsspec]"
+_OF_THIS_MACHINE: Final = frozenset(
+    {
+        *("file", "local", "memory", "data", "git", "dvc", "asynclocal", "pyscript"),
+        *("cached", "blockcache", "filecache", "simplecache", "dir", "reference", "generic"),
+        *("zip", "tar", "libarchive", "async_wrapper", "asyncwrapper", "dask", "jupyter", "jlab"),
+    }
+)
+_VERSION_KEYS: Final = ("ETag", "etag", "version_id", "mtime", "modify", "last_write_time")
+_MORE_VERSION_KEYS: Final = ("LastModified", "last_modified", "modificationTime", "updated")
+
+
+def has_file_system(scheme: str) -> bool:
+    """Say whether fsspec, if it is there, knows a scheme that requesters may name.
+
+    Raises:
+        TaskSpecError: fsspec is not installed.
+    """
+    try:
+        registry = importlib.import_module("fsspec.registry")
+    except ImportError as exc:
+        expected = f"this needs fsspec, which is not installed here; install {EXTRA} there"
+        raise TaskSpecError(what="URL", value=f"{scheme}://…", expected=expected) from exc
+    known = {*registry.known_implementations, *registry.registry}
+    return scheme in known and scheme not in _OF_THIS_MACHINE
+
+
+class FileSystemSource:
+    """Other machines' file systems, by fsspec, whose calls wait in threads."""
+
+    def __init__(self, accounts: Accounts, *, stall_timeout_s: float) -> None:
+        self._accounts = accounts
+        self._stall_s = stall_timeout_s
+        # {what it is opened with: (file system, its turn)}, the least used first. The libraries
+        # have one connection each and are not made for several threads at once.
+        self._systems: OrderedDict[tuple[str, ...], tuple[Any, asyncio.Lock]] = OrderedDict()
+
+    async def close(self) -> None:
+        """Forget all file systems; their connections end with them."""
+        self._systems.clear()
+
+    async def read(
+        self,
+        spec: TaskSpec,
+        *,
+        start_byte: int = 0,
+        stop_byte: int | None = None,
+        validators: Validators = Validators(),
+    ) -> ChunkReading:
+        """Open a file, or a part of it; see `provider.Source`."""
+        info = await self._info(spec)
+        told, size = _validators(info), info["size"]
+        is_part = (start_byte > 0 or stop_byte is not None) and validators in (Validators(), told)
+        if is_part and start_byte >= size:
+            raise SourceRefusedError(url=spec.display_url, status=NOT_SATISFIABLE)
+        first, stop = (start_byte, min(stop_byte or size, size)) if is_part else (0, size)
+        file: BinaryIO = await self._call(
+            spec, lambda fs: fs.open(_path_of(fs, spec), "rb", cache_type="readahead")
+        )
+
+        async def close() -> None:
+            await asyncio.to_thread(file.close)
+
+        return ChunkReading(
+            SourceAnswer(
+                status=PARTIAL if is_part else OK,
+                size_bytes=size,
+                start_byte=first,
+                stop_byte=stop,
+                validators=told,
+                accepts_ranges=True,
+            ),
+            pieces_of(file, first, stop),
+            url=spec.display_url,
+            stall_s=self._stall_s,
+            why=lambda exc: _told(spec, exc),
+            close=close,
+        )
+
+    async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
+        """Say which version is there; see `provider.Source`."""
+        return await self.authorise(spec)
+
+    async def authorise(self, spec: TaskSpec) -> SourceAnswer:
+        """Say whether a file may be read; see `provider.Source`."""
+        try:
+            info = await self._info(spec)
+        except SourceRefusedError as exc:
+            return SourceAnswer(status=exc.status, size_bytes=None)
+        return SourceAnswer(
+            status=OK, size_bytes=info["size"], validators=_validators(info), accepts_ranges=True
+        )
+
+    async def list_below(self, spec: TaskSpec) -> list[Member]:
+        """List the files below a folder; see `provider.Listing`."""
+
+        def find(fs: Any) -> list[Member]:  # noqa: ANN401
+            top = _path_of(fs, spec).rstrip("/")
+            found = fs.find(top, detail=True)
+            parts = urlsplit(spec.url)
+            base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+            members = []
+            for info in found.values():
+                path = info["name"].removeprefix(top).lstrip("/")
+                url = f"{base}{parts.path.rstrip('/')}/{quote(path)}"
+                told = _validators(info)
+                size, version = info.get("size"), told.etag
+                members.append(Member(path=path, url=url, size_bytes=size, version=version))
+            return members
+
+        return await self._call(spec, find)
+
+    async def _info(self, spec: TaskSpec) -> dict[str, Any]:
+        info: dict[str, Any] = await self._call(spec, lambda fs: _fresh_info(fs, spec))
+        if info.get("type") == "directory" or info.get("size") is None:
+            raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
+        return info
+
+    async def _call(self, spec: TaskSpec, what: Callable[[Any], T]) -> T:
+        fs, turn = self._system(spec)
+        try:
+            async with asyncio.timeout(self._stall_s), turn:
+                return await asyncio.to_thread(lambda: what(fs()))
+        except DamselflyError:
+            raise
+        except Exception as exc:
+            if not isinstance(exc, FileNotFoundError):
+                self._systems.clear()  # its connection may be gone
+            raise _told(spec, exc) from exc
+
+    def _system(self, spec: TaskSpec) -> tuple[Callable[[], Any], asyncio.Lock]:
+        parts = urlsplit(spec.url)
+        user, password = user_of(spec, self._accounts.find(spec.url))
+        key = (parts.scheme, parts.netloc.rpartition("@")[2], user, password)
+        system, turn = self._systems.pop(key, (None, asyncio.Lock()))
+        self._systems[key] = system, turn
+        if len(self._systems) > SYSTEMS_MAX:
+            self._systems.popitem(last=False)
+
+        def get() -> Any:  # noqa: ANN401
+            found = self._systems.get(key, (None, turn))[0] or _connected(spec, user, password)
+            self._systems[key] = found, turn
+            return found
+
+        return get, turn
+
+
+def _connected(spec: TaskSpec, user: str, password: str) -> Any:  # noqa: ANN401
+    """Open a file system; in a thread.
+
+    Raises:
+        TaskSpecError: A package is missing.
+    """
+    parts = urlsplit(spec.url)
+    fsspec = importlib.import_module("fsspec")
+    try:
+        kind = fsspec.get_filesystem_class(parts.scheme)
+        options = kind._get_kwargs_from_urls(spec.url)  # noqa: SLF001  # as fsspec itself does
+    except ImportError as exc:
+        expected = f"a package is missing where it is read: {exc}; install {EXTRA} and that there"
+        raise TaskSpecError(what="URL", value=spec.display_url, expected=expected) from exc
+    if user:
+        options |= {"username": user, "password": password}
+    options = {name: value for name, value in options.items() if name != "path"}
+    for name in ("username", "password"):
+        if isinstance(options.get(name), str):
+            options[name] = unquote(options[name])
+    return kind(**options, skip_instance_cache=True)
+
+
+def _fresh_info(fs: Any, spec: TaskSpec) -> dict[str, Any]:  # noqa: ANN401
+    fs.invalidate_cache()
+    found: dict[str, Any] = fs.info(_path_of(fs, spec))
+    return found
+
+
+def _path_of(fs: Any, spec: TaskSpec) -> str:  # noqa: ANN401
+    parts = urlsplit(spec.url)
+    path: str = fs._strip_protocol(f"{parts.scheme}://{parts.netloc}{unquote(parts.path)}")  # noqa: SLF001  # as fsspec itself does
+    return path
+
+
+def _validators(info: dict[str, Any]) -> Validators:
+    for key in (*_VERSION_KEYS, *_MORE_VERSION_KEYS):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            date = format_datetime(value.astimezone(UTC), usegmt=True)
+            return Validators(etag=f'"{value.timestamp()}-{info.get("size")}"', last_modified=date)
+        if value:
+            return Validators(etag=f'"{str(value).strip(chr(34))}-{info.get("size")}"')
+    return Validators()
+
+
+def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
+    """Return a library's error as one of ours; its text may hold anything, so it stays here."""
+    if isinstance(exc, DamselflyError):
+        return exc
+    url = spec.display_url
+    if isinstance(exc, FileNotFoundError | IsADirectoryError):
+        return SourceRefusedError(url=url, status=NOT_FOUND)
+    if isinstance(exc, PermissionError):
+        return SourceRefusedError(url=url, status=FORBIDDEN)
+    name = type(exc).__name__
+    if "auth" in name.lower() or str(exc).startswith("530"):  # paramiko; FTP: not logged in
+        return SourceRefusedError(url=url, status=UNAUTHORIZED)
+    if str(exc).startswith("550"):  # FTP: no such file
+        return SourceRefusedError(url=url, status=NOT_FOUND)
+    if isinstance(exc, TimeoutError):
+        return SourceUnreachableError(url=url, reason="no answer in time")
+    reason = getattr(exc, "strerror", "") or name
+    return SourceUnreachableError(url=url, reason=str(reason).lower())

@@ -1,0 +1,274 @@
+"""Object stores by obstore: `s3://`, `gs://` and `az://`. The border where its errors end."""
+
+import asyncio
+import re
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from damselfly.core.members import Member
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.errors import (
+    DamselflyError,
+    SourceError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    TaskSpecError,
+)
+from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.sources.accounts import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    SESSION_TOKEN,
+    AccountOptions,
+    Accounts,
+)
+from damselfly.transport.sources.chunks import PIECE_BYTES, ChunkReading
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES: Final = ("s3", "gs", "az")
+OK, PARTIAL, PRECONDITION_FAILED = 200, 206, 412
+STORES_MAX: Final = 64  # one per bucket and requester; each has connections
+LIST_CHUNK: Final = 1000  # what a store answers with at a time
+_STATUSES: Final = {
+    "NotFoundError": 404,
+    "PermissionDeniedError": 403,
+    "UnauthenticatedError": 401,
+    "PreconditionError": PRECONDITION_FAILED,
+}
+_STATUS: Final = re.compile(r"status(?: code)?:? (\d{3})")
+
+
+class ObjectSource:
+    """Buckets of one kind of store."""
+
+    def __init__(
+        self, accounts: Accounts, *, connect_timeout_s: float, stall_timeout_s: float
+    ) -> None:
+        self._accounts = accounts
+        self._connect_s = connect_timeout_s
+        self._stall_s = stall_timeout_s
+        # {what it is opened with: store}, the least used first; it holds secrets.
+        self._stores: OrderedDict[tuple[object, ...], ObjectStore] = OrderedDict()
+
+    async def close(self) -> None:
+        """Forget all stores; their connections end with them."""
+        self._stores.clear()
+
+    async def read(
+        self,
+        spec: TaskSpec,
+        *,
+        start_byte: int = 0,
+        stop_byte: int | None = None,
+        validators: Validators = Validators(),
+    ) -> ChunkReading:
+        """Ask for an object, or a part of it; see `provider.Source`."""
+        is_part = start_byte > 0 or stop_byte is not None
+        options: dict[str, Any] = {}
+        if is_part:
+            part = (start_byte, stop_byte) if stop_byte is not None else {"offset": start_byte}
+            options = {"range": part}
+            if validators.etag:
+                options["if_match"] = validators.etag
+        try:
+            result = await self._in_time(spec, self._get(spec, options))
+        except SourceRefusedError as exc:
+            if not is_part or exc.status != PRECONDITION_FAILED:
+                raise
+            return await self.read(spec)  # it has changed: all of what is there now
+        meta, (first, stop) = result.meta, result.range
+        answer = SourceAnswer(
+            status=PARTIAL if is_part else OK,
+            size_bytes=meta["size"],
+            start_byte=first,
+            stop_byte=stop,
+            validators=_validators(meta),
+            accepts_ranges=True,
+        )
+        pieces = result.stream(min_chunk_size=PIECE_BYTES).__aiter__()
+        return ChunkReading(
+            answer,
+            pieces,
+            url=spec.display_url,
+            stall_s=self._stall_s,
+            why=lambda exc: _told(spec, exc),
+        )
+
+    async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
+        """Ask whether the store still has this version; see `provider.Source`."""
+        return await self.authorise(spec)
+
+    async def authorise(self, spec: TaskSpec) -> SourceAnswer:
+        """Ask for the head of an object; see `provider.Source`."""
+        try:
+            meta = await self._in_time(spec, self._head(spec))
+        except SourceRefusedError as exc:
+            return SourceAnswer(status=exc.status, size_bytes=None)
+        return SourceAnswer(
+            status=OK, size_bytes=meta["size"], validators=_validators(meta), accepts_ranges=True
+        )
+
+    async def list_below(self, spec: TaskSpec) -> list[Member]:
+        """List the objects whose keys begin as the URL says; see `provider.Listing`."""
+        prefix = _key_of(spec)
+        scheme, bucket = urlsplit(spec.url)[:2]
+        members = []
+        try:
+            async for metas in self._store(spec).list(prefix or None, chunk_size=LIST_CHUNK):
+                for meta in metas:
+                    key = meta["path"]
+                    path = key.removeprefix(prefix.rstrip("/")).lstrip("/") or key
+                    told = _validators(meta)
+                    members.append(
+                        Member(
+                            path=path,
+                            url=f"{scheme}://{bucket}/{quote(key)}",
+                            size_bytes=meta["size"],
+                            version=told.etag or told.last_modified,
+                        )
+                    )
+        except Exception as exc:
+            raise _told(spec, exc) from exc
+        return members
+
+    async def _get(self, spec: TaskSpec, options: dict[str, Any]) -> Any:  # noqa: ANN401
+        return await self._store(spec).get_async(_key_of(spec), options=options)  # type: ignore[arg-type]
+
+    async def _head(self, spec: TaskSpec) -> Any:  # noqa: ANN401
+        return await self._store(spec).head_async(_key_of(spec))
+
+    async def _in_time(self, spec: TaskSpec, asking: Any) -> Any:  # noqa: ANN401
+        try:
+            async with asyncio.timeout(self._stall_s):
+                return await asking
+        except TimeoutError as exc:
+            raise SourceUnreachableError(url=spec.display_url, reason="no answer in time") from exc
+        except DamselflyError:
+            raise
+        except Exception as exc:  # the library's errors have no common name of ours
+            raise _told(spec, exc) from exc
+
+    def _store(self, spec: TaskSpec) -> "ObjectStore":
+        account = self._accounts.find(spec.url)
+        given = {name.lower(): value for name, value in spec.headers}
+        if ACCESS_KEY in given:
+            user, password = given[ACCESS_KEY], given.get(SECRET_KEY, "")
+            token = given.get(SESSION_TOKEN, "")
+        elif bearer := _bearer_of(given):
+            user, password, token = account.user, "", bearer
+        else:
+            user, password, token = account.user, account.password, account.token
+        scheme, bucket = urlsplit(spec.url)[:2]
+        key = (scheme, bucket, user, password, token, account)
+        store = self._stores.pop(key, None) or _open(
+            scheme,
+            bucket,
+            account,
+            keys=(user, password, token),
+            client=self._client_options(account),
+        )
+        self._stores[key] = store
+        if len(self._stores) > STORES_MAX:
+            self._stores.popitem(last=False)
+        return store
+
+    def _client_options(self, account: AccountOptions) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "allow_http": account.endpoint.startswith("http://"),
+            "allow_invalid_certificates": account.insecure,
+            "connect_timeout": timedelta(seconds=self._connect_s),
+            "timeout": timedelta(days=1),  # of a whole body; how long one may stall is our own
+        }
+        if account.ca_file:
+            options["root_certificate"] = Path(account.ca_file).read_bytes()
+        return options
+
+
+def _open(
+    scheme: str,
+    bucket: str,
+    account: AccountOptions,
+    *,
+    keys: tuple[str, str, str],
+    client: dict[str, Any],
+) -> "ObjectStore":
+    from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415  # 40 ms, seldom
+
+    user, password, token = keys
+    # Who asks again, and when, is decided by us.
+    shared: dict[str, Any] = {"client_options": client, "retry_config": {"max_retries": 0}}
+    is_nobody = not (user or token or account.from_machine)
+    config: dict[str, Any] = {"skip_signature": is_nobody}
+    if scheme == "s3":
+        config |= {
+            "region": account.region,
+            "virtual_hosted_style_request": not account.path_style,
+        }
+        _put(config, endpoint=account.endpoint, session_token=token)
+        _put(config, access_key_id=user, secret_access_key=password)
+        return S3Store(bucket, config=config, **shared)  # type: ignore[arg-type]
+    if scheme == "gs":
+        _put(config, base_url=account.endpoint)
+        if token.startswith("{"):
+            config["service_account_key"] = token
+        else:
+            _put(config, bearer_token=token)
+        return GCSStore(bucket, config=config, **shared)  # type: ignore[arg-type]
+    _put(config, endpoint=account.endpoint, account_name=user, account_key=password, sas_key=token)
+    return AzureStore(bucket, config=config, **shared)  # type: ignore[arg-type]
+
+
+def _put(config: dict[str, Any], **values: str) -> None:
+    config.update({name: value for name, value in values.items() if value})
+
+
+def _bearer_of(given: dict[str, str]) -> str:
+    kind, _, token = given.get("authorization", "").partition(" ")
+    return token if kind.lower() == "bearer" else ""
+
+
+def _key_of(spec: TaskSpec) -> str:
+    return unquote(urlsplit(spec.url).path).lstrip("/")
+
+
+def _validators(meta: Any) -> Validators:  # noqa: ANN401
+    modified: datetime = meta["last_modified"]
+    return Validators(
+        etag=meta.get("e_tag") or "", last_modified=format_datetime(modified, usegmt=True)
+    )
+
+
+def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
+    """Return an error of obstore as one of ours; its text may hold a signed URL."""
+    url, name, text = spec.display_url, type(exc).__name__, str(exc)
+    if isinstance(exc, DamselflyError):
+        return exc
+    if isinstance(exc, ImportError):
+        expected = "it needs the package obstore, which is not installed here"
+        return TaskSpecError(what="URL", value=url, expected=expected)
+    if name in _STATUSES:
+        return SourceRefusedError(url=url, status=_STATUSES[name])
+    if match := _STATUS.search(text):
+        return SourceRefusedError(url=url, status=int(match[1]))
+    if "redirect without LOCATION" in text:
+        reason = "it is in another region; set the region of its account"
+        return SourceUnreachableError(url=url, reason=reason)
+    return _unreachable(url, text)
+
+
+def _unreachable(url: str, text: str) -> SourceError:
+    for words, reason in (
+        ("dns", "its name is not known"),
+        ("refused", "connection refused"),
+        ("timed out", "no answer in time"),
+        ("certificate", "its certificate is not trusted"),
+    ):
+        if words in text.lower():
+            return SourceUnreachableError(url=url, reason=reason)
+    return SourceUnreachableError(url=url, reason="the request to the object store failed")

@@ -1,0 +1,87 @@
+"""Listings as contents: `list+s3://bucket/prefix/` is the list of what lies below the address.
+
+So a listing travels like everything else: the source is asked once for all who want it, its
+edition is named by its digest, and who may not read the source does not get it.
+"""
+
+import hashlib
+from dataclasses import replace
+
+from damselfly.core.digest import Digest
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.core.urls import split_form
+from damselfly.errors import SourceRefusedError
+from damselfly.transport.provider import Listing, SourceAnswer
+from damselfly.transport.sources.chunks import ChunkReading, one_piece
+from damselfly.wire.listings import encode_listing
+
+OK, PARTIAL = 200, 206
+STALL_S = 60.0  # all of it is here
+
+
+def address_listed(spec: TaskSpec) -> TaskSpec:
+    """Return the request for the address of which `spec` asks the listing, without its form."""
+    scheme, _, rest = spec.url.partition("://")
+    return replace(spec, url=f"{split_form(scheme)[1]}://{rest}", digest=None)
+
+
+class ListingSource:
+    """Gives listings of sources that can list."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    async def read(
+        self,
+        spec: TaskSpec,
+        *,
+        start_byte: int = 0,
+        stop_byte: int | None = None,
+        validators: Validators = Validators(),
+    ) -> ChunkReading:
+        """List, and give the list or a part of it; see `provider.Source`."""
+        data = encode_listing(await self._listing.list_below(address_listed(spec)))
+        told = self._answer(data)
+        is_part = (start_byte > 0 or stop_byte is not None) and validators in (
+            Validators(),
+            told.validators,
+        )
+        first, stop = (start_byte, stop_byte or len(data)) if is_part else (0, len(data))
+        answer = replace(told, status=PARTIAL if is_part else OK, start_byte=first, stop_byte=stop)
+        return ChunkReading(
+            answer,
+            one_piece(memoryview(data)[first:stop]),
+            url=spec.display_url,
+            stall_s=STALL_S,
+            why=_never,
+        )
+
+    async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
+        """List again, and say which version that is; see `provider.Source`."""
+        return await self.authorise(spec)
+
+    async def authorise(self, spec: TaskSpec) -> SourceAnswer:
+        """Say whether the source lets this requester list; see `provider.Source`."""
+        try:
+            members = await self._listing.list_below(address_listed(spec))
+        except SourceRefusedError as exc:
+            return SourceAnswer(status=exc.status, size_bytes=None, http_headers=exc.http_headers)
+        return self._answer(encode_listing(members))
+
+    async def close(self) -> None:
+        """It has nothing of its own."""
+
+    def _answer(self, data: bytes) -> SourceAnswer:
+        digest = Digest("sha256", hashlib.sha256(data).hexdigest())
+        return SourceAnswer(
+            status=OK,
+            size_bytes=len(data),
+            stop_byte=len(data),
+            validators=Validators(etag=f'"{digest.value}"'),
+            digest=digest,
+            accepts_ranges=True,
+        )
+
+
+def _never(exc: Exception) -> SourceRefusedError:
+    raise exc

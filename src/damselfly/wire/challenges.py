@@ -1,0 +1,15 @@
+"""What a WWW-Authenticate header asks for, as far as registries use it (RFC 9110, 11.6.1)."""
+
+import re
+from collections.abc import Iterable
+
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+
+
+def parse_challenge(lines: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """Return scheme and words of the first challenge that is understood; empty: there is none."""
+    for line in lines:
+        scheme, _, rest = line.partition(" ")
+        if scheme.lower() in ("bearer", "basic"):
+            return scheme.lower(), dict(_PARAMETER.findall(rest))
+    return "", {}

@@ -1,0 +1,77 @@
+"""URLs: one form to compare, nothing secret to show, and one error for all that is none."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from damselfly.core.urls import WEB, display_url, identity_url, normalise_url, split_form
+from damselfly.errors import TaskSpecError
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "f", "http://", "http:///f", "http://h/a b", "http://h:99999/", "http://[/x"),
+        *("http:/h", "://h", "ht_tp://h/", "file://host/f", "s3:///key"),
+    ],
+)
+def test_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(TaskSpecError):
+        normalise_url(url)
+
+
+def test_url_that_is_too_long_is_refused() -> None:
+    with pytest.raises(TaskSpecError, match="longer"):
+        normalise_url("http://h/" + "a" * 20_000)
+
+
+def test_address_of_ipv6_keeps_its_brackets() -> None:
+    assert normalise_url("http://[::1]:80/f") == "http://[::1]/f"
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_url_or_one_error(text: str) -> None:
+    try:
+        url = normalise_url(text)
+    except TaskSpecError:
+        return
+    assert normalise_url(url) == url
+
+
+def test_shown_url_has_no_secrets() -> None:
+    assert display_url("https://u:p@h/f?token=t#x") == "https://h/f"
+    assert display_url("no-url?token=t") == "no-url"
+
+
+def test_other_schemes_than_wanted_are_refused() -> None:
+    with pytest.raises(TaskSpecError, match=r"http:// or https://"):
+        normalise_url("ftp://h/f", schemes=WEB)
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("HTTP://Host:80", "http://host/"),
+        ("s3://Bucket/a//B?x#y", "s3://bucket/a//B?x"),
+        ("hf://Qwen/Model@main/f", "hf://Qwen/Model@main/f"),
+        ("oci://R.example:5000/lib/x:v1", "oci://r.example:5000/lib/x:v1"),
+        ("file:///Data/x", "file:///Data/x"),
+        ("list+file:///data/", "list+file:///data/"),
+        ("list+https://h:443/d/", "list+https://h/d/"),
+        ("sftp://U@h:22/f", "sftp://U@h:22/f"),
+    ],
+)
+def test_a_url_has_one_form(url: str, normal: str) -> None:
+    assert normalise_url(url) == normal
+    assert normalise_url(normal) == normal
+
+
+def test_a_form_is_part_of_a_scheme() -> None:
+    assert split_form("list+s3") == ("list", "s3")
+    assert split_form("s3") == ("", "s3")
+
+
+def test_credentials_and_filtered_query_name_nothing() -> None:
+    url = "http://u:p@h/f?sig=1&a=2&&exp=3"
+
+    assert identity_url(url, ["sig", "exp"]) == "http://h/f?a=2"
+    assert identity_url(url, ["sig", "exp", "a"]) == "http://h/f"

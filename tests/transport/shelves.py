@@ -1,0 +1,255 @@
+"""Real servers of each kind of source, filled by tests; see `contract/source.py`."""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import obstore
+import trustme
+from obstore.store import S3Store
+
+from damselfly.core.task import TaskSpec
+from damselfly.services.options import SourceOptions
+from damselfly.services.sources import open_sources
+from damselfly.transport.sources.accounts import AccountOptions, basic
+from damselfly.transport.sources.by_scheme import Sources
+from engines.programs import Program, accepts, free_port
+from fakes.hub import FakeHub
+
+USER, PASSWORD, TOKEN = "anna", "p@ss word", "hub-token"  # of the tests' own servers
+ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
+WRONG = basic("anna", "wrong")
+HTPASSWD = "anna:{PLAIN}p@ss word\n"
+
+
+def secret_file(folder: Path, secret: str) -> str:
+    path = folder / f"secret-{len(secret)}"
+    path.write_text(f"{secret}\n")
+    return str(path)
+
+
+def sources_with(*accounts: AccountOptions, **options: Any) -> Sources:  # noqa: ANN401
+    return open_sources(SourceOptions(accounts=accounts, stall_timeout_s=10, **options), ())
+
+
+@dataclass
+class FolderShelf:
+    """A folder of this machine; other servers serve one too."""
+
+    folder: Path
+    sources: Sources
+    base: str
+    wrong: tuple[tuple[str, str], ...] = ()
+    mtime_s: int = field(default=1_700_000_000)
+
+    async def put(self, name: str, data: bytes) -> TaskSpec:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.mtime_s += 60  # servers know whole seconds, FTP's lists whole minutes
+        os.utime(path, (self.mtime_s, self.mtime_s))
+        return self.spec(name)
+
+    def spec(self, name: str) -> TaskSpec:
+        return TaskSpec(url=f"{self.base}/{quote(name)}")
+
+    def stranger(self, name: str) -> TaskSpec | None:
+        return TaskSpec(url=self.spec(name).url, headers=self.wrong) if self.wrong else None
+
+
+@contextlib.asynccontextmanager
+async def folder_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
+    """`file://`; what lies outside the allowed folders is refused like a stranger."""
+    shelf = FolderShelf(folder, sources_with(folders=(str(folder),)), f"file://{folder}")
+    yield shelf
+    await shelf.sources.close()
+
+
+@contextlib.asynccontextmanager
+async def nginx_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
+    """`https://` with a CA of its own, a client certificate, a password and index pages."""
+    html = folder / "html"
+    html.mkdir()
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@host")
+    server.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+    client.private_key_and_cert_chain_pem.write_to_path(str(folder / "client.pem"))
+    (folder / "htpasswd").write_text(HTPASSWD)
+    port = free_port()
+    places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    config = folder / "nginx.conf"
+    config.write_text(f"""
+        daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
+        user root;
+        events {{ worker_connections 512; }}
+        http {{
+            access_log off; {" ".join(f"{name}_temp_path {folder};" for name in places)}
+            server {{
+                listen 127.0.0.1:{port} ssl; root {html}; autoindex on;
+                ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.pem;
+                ssl_client_certificate {folder}/ca.pem; ssl_verify_client on;
+                auth_basic x; auth_basic_user_file {folder}/htpasswd;
+            }}
+        }}""")
+    program = Program(["nginx", "-c", str(config), "-p", str(folder)], folder)
+    program.wait_ready(lambda: accepts("127.0.0.1", port))
+    base = f"https://127.0.0.1:{port}"
+    account = AccountOptions(
+        match=base,
+        user=USER,
+        password_file=secret_file(folder, PASSWORD),
+        ca_file=str(folder / "ca.pem"),
+        client_cert_file=str(folder / "client.pem"),
+    )
+    shelf = FolderShelf(html, sources_with(account), base, (WRONG,))
+    yield shelf
+    await shelf.sources.close()
+    program.stop()
+
+
+@contextlib.asynccontextmanager
+async def ftp_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
+    """`ftp://`, which only fsspec knows."""
+    port = free_port()
+    html = folder / "ftp"
+    html.mkdir()
+    program = Program(
+        [
+            sys.executable,
+            str(Path(__file__).with_name("ftp_server.py")),
+            str(port),
+            str(html),
+            USER,
+            PASSWORD,
+        ],
+        folder,
+    )
+    program.wait_ready(lambda: accepts("127.0.0.1", port))
+    base = f"ftp://127.0.0.1:{port}"
+    account = AccountOptions(match=base, user=USER, password_file=secret_file(folder, PASSWORD))
+    shelf = FolderShelf(html, sources_with(account), base, (WRONG,))
+    yield shelf
+    await shelf.sources.close()
+    program.stop()
+
+
+class HubShelf:
+    """`hf://`."""
+
+    def __init__(self, hub: FakeHub, folder: Path) -> None:
+        self.hub = hub
+        account = AccountOptions(
+            match="hf://org/", endpoint=hub.url, token_file=secret_file(folder, TOKEN)
+        )
+        self.sources = sources_with(account)
+
+    async def put(self, name: str, data: bytes) -> TaskSpec:
+        self.hub.files.setdefault("org/Name", {})[name] = data
+        return self.spec(name)
+
+    def spec(self, name: str) -> TaskSpec:
+        return TaskSpec(url=f"hf://org/Name/{quote(name)}")
+
+    def stranger(self, name: str) -> TaskSpec:
+        return TaskSpec(
+            url=self.spec(name).url, headers=(("Authorization", "Bearer somebody-else"),)
+        )
+
+
+@contextlib.asynccontextmanager
+async def hub_shelf(folder: Path) -> AsyncIterator[HubShelf]:
+    async with FakeHub(token=TOKEN) as hub:
+        shelf = HubShelf(hub, folder)
+        yield shelf
+        await shelf.sources.close()
+
+
+def store_at(endpoint: str) -> S3Store:
+    """Return the tests' own way to a bucket, to fill it."""
+    keys = {"access_key_id": USER, "secret_access_key": PASSWORD, "endpoint": endpoint}
+    config: Any = {"region": "us-east-1", "virtual_hosted_style_request": False, **keys}
+    return S3Store("shelf", config=config, client_options={"allow_http": True})
+
+
+class ObjectShelf:
+    """`s3://` at SeaweedFS."""
+
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.store = store_at(endpoint)
+        self.prefix = folder.name
+        account = AccountOptions(
+            match="s3://shelf/",
+            endpoint=endpoint,
+            user=USER,
+            password_file=secret_file(folder, PASSWORD),
+        )
+        self.sources = sources_with(account)
+
+    async def put(self, name: str, data: bytes) -> TaskSpec:
+        await self.store.put_async(f"{self.prefix}/{name}", data)
+        return self.spec(name)
+
+    def spec(self, name: str) -> TaskSpec:
+        return TaskSpec(url=f"s3://shelf/{self.prefix}/{quote(name)}")
+
+    def stranger(self, name: str) -> TaskSpec:
+        headers = (("access-key", USER), ("secret-key", "wrong"))
+        return TaskSpec(url=self.spec(name).url, headers=headers)
+
+
+def running_seaweed(folder: Path) -> Iterator[str]:
+    """Give the endpoint of a SeaweedFS with a bucket `shelf`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "s3.json"
+    keys = [{"accessKey": USER, "secretKey": PASSWORD}]
+    config.write_text(
+        json.dumps({"identities": [{"name": "t", "credentials": keys, "actions": ACTIONS}]})
+    )
+    ports = weed_ports()
+    names = ("-master.port", "-volume.port", "-filer.port", "-s3.port")
+    where = [word for pair in zip(names, map(str, ports), strict=True) for word in pair]
+    weed = Path(sys.executable).parent / "weed"
+    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", "-s3.config")
+    sized = ("-volume.max", "20", "-master.volumeSizeLimitMB", "64", "-dir", str(folder))
+    command = [str(weed), "server", *fixed, str(config), *sized, *where]
+    program = Program(command, folder)
+    endpoint = f"http://127.0.0.1:{ports[-1]}"
+    try:
+        program.wait_ready(lambda: accepts("127.0.0.1", ports[-1]) and made_bucket(endpoint))
+        yield endpoint
+    finally:
+        os.kill(program.pid, 9)  # it takes 25 s to end otherwise
+        program.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def weed_ports() -> Sequence[int]:
+    """Return ports that are free, and 10,000 above too: it takes those for gRPC."""
+    found: list[int] = []
+    while len(found) < 4:
+        port = free_port()
+        if port < 55_000 and not accepts("127.0.0.1", port + 10_000):
+            found.append(port)
+    return found
+
+
+def made_bucket(endpoint: str) -> bool:
+    store = store_at(endpoint)
+    signed = obstore.sign(store, "PUT", "", timedelta(seconds=60))
+    try:
+        with urllib.request.urlopen(urllib.request.Request(signed, method="PUT")):
+            store.put("first", b"x")  # it allocates its volumes now
+            return True
+    except (OSError, obstore.exceptions.BaseError):
+        return False

@@ -1,0 +1,53 @@
+"""Each kind of source, against a real server of its kind, keeps the contract of sources."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.source import Shelf, SourceContract
+from transport import shelves
+
+
+class TestFolders(SourceContract):
+    @pytest.fixture
+    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with shelves.folder_shelf(tmp_path) as shelf:
+            yield shelf
+
+
+@pytest.mark.slow
+class TestNginx(SourceContract):
+    @pytest.fixture
+    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with shelves.nginx_shelf(tmp_path) as shelf:
+            yield shelf
+
+
+class TestHub(SourceContract):
+    @pytest.fixture
+    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with shelves.hub_shelf(tmp_path) as shelf:
+            yield shelf
+
+
+@pytest.mark.slow
+class TestFtp(SourceContract):
+    @pytest.fixture
+    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with shelves.ftp_shelf(tmp_path) as shelf:
+            yield shelf
+
+
+@pytest.fixture(scope="module")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from shelves.running_seaweed(tmp_path_factory.mktemp("seaweed"))
+
+
+@pytest.mark.slow
+class TestObjects(SourceContract):
+    @pytest.fixture
+    async def shelf(self, seaweed: str, tmp_path: Path) -> AsyncIterator[Shelf]:
+        shelf = shelves.ObjectShelf(seaweed, tmp_path)
+        yield shelf
+        await shelf.sources.close()
