@@ -132,3 +132,56 @@ class BlockRoomContract:
 
         assert list(store.entries()) == [entry]
         assert entry.held == BlockSet.full(3)
+
+    def test_what_the_operator_keeps_stays_whatever_comes(
+        self, make_store: MakeStore, clock: HandClock
+    ) -> None:
+        store = make_store(quota_bytes=2 * CONTENT_BYTES)
+        kept, other = store.open(an_edition(1)), store.open(an_edition(2))
+        for entry in (kept, other):
+            seal(entry, a_content())
+            entry.unpin()
+            clock.tick()
+        kept.keep(is_kept=True)
+
+        newcomer = store.open(an_edition(3))
+        seal(newcomer, a_content())
+
+        assert set(map(id, store.entries())) == {id(kept), id(newcomer)}
+        kept.keep(is_kept=False)
+        store.open(an_edition(4))
+        assert kept not in store.entries()
+
+    def test_what_others_hold_too_leaves_first(
+        self, make_store: MakeStore, clock: HandClock
+    ) -> None:
+        store = make_store(quota_bytes=2 * CONTENT_BYTES)
+        alone, shared = store.open(an_edition(1)), store.open(an_edition(2))
+        for entry in (alone, shared):
+            seal(entry, a_content())
+            entry.unpin()
+            clock.tick()
+        shared.is_elsewhere = True
+        clock.tick()
+
+        store.open(an_edition(3))
+
+        assert alone in store.entries()
+        assert shared not in store.entries()
+
+    def test_room_is_made_many_times_in_the_right_order(
+        self, make_store: MakeStore, clock: HandClock
+    ) -> None:
+        store = make_store(quota_bytes=5 * CONTENT_BYTES)
+        for name in range(1, 21):
+            entry = store.open(an_edition(name))
+            seal(entry, a_content())
+            entry.unpin()
+            clock.tick()
+            first = store.find(an_edition(1).edition_id)  # used all the time
+            assert first is not None
+            assert store.count() == min(name, 5)
+
+        assert {entry.edition.edition_id for entry in store.entries()} == {
+            an_edition(name).edition_id for name in (1, 17, 18, 19, 20)
+        }

@@ -16,7 +16,7 @@ from contract.block_room import BlockRoomContract, MakeStore
 from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import Digest
 from damselfly.errors import OutputError, StorageDamagedError
-from damselfly.storage.store import BlockStore, HeldBlock, SendableBlock
+from damselfly.storage.store import BlockStore, HeldBlock, SendableBlock, StoredEdition
 from storage.builders import (
     BLOCK_BYTES,
     CONTENT_BYTES,
@@ -36,6 +36,14 @@ def sent_by_kernel(block: SendableBlock) -> bytes:
         count = os.sendfile(giver.fileno(), block.file.fileno(), block.offset, block.plain_bytes)
         assert count == block.plain_bytes
         return taker.recv(count + 1)
+
+
+def spoil(entry: StoredEdition, block_index: int) -> None:
+    """Turn a bit of a held block around, as an old disk does."""
+    block = entry.sendable(block_index)
+    assert block is not None
+    (byte,) = os.pread(block.file.fileno(), 1, block.offset)
+    os.pwrite(block.file.fileno(), bytes([byte ^ 1]), block.offset)
 
 
 class BlockStoreContract(BlockRoomContract):
@@ -140,6 +148,43 @@ class BlockStoreContract(BlockRoomContract):
         assert entry.is_sealed
         assert entry.read_span(Span(0, 0)) == b""
         assert (tmp_path / "empty").read_bytes() == b""
+
+    # --- care
+
+    def test_a_block_is_right_until_its_bytes_are_not(self, store: BlockStore) -> None:
+        entry = store.open(an_edition())
+        fill(entry, a_content(), but=(2,))
+
+        assert entry.is_block_right(0)
+        assert entry.is_block_right(2)  # not held, so not wrong
+        spoil(entry, 1)
+        assert not entry.is_block_right(1)
+
+    def test_a_forgotten_block_is_missing_and_can_be_written_again(self, store: BlockStore) -> None:
+        content = a_content()
+        entry = store.open(an_edition())
+        seal(entry, content)
+        assert not entry.forget_block(1)  # somebody may be sending it
+        entry.unpin()
+
+        assert entry.forget_block(1)
+
+        assert not entry.forget_block(1)
+        assert entry.held == BlockSet.of([0, 2])
+        assert not entry.is_sealed
+        assert store.used_bytes() == CONTENT_BYTES - BLOCK_BYTES
+        entry.pin()
+        fill(entry, content)
+        entry.seal(None)
+        assert entry.read_span(Span(0, CONTENT_BYTES)) == content
+
+    def test_an_imported_content_is_public(self, store: BlockStore) -> None:
+        entry = store.open(an_edition())
+
+        entry.mark_imported()
+
+        assert entry.is_imported
+        assert entry.is_public
 
     # --- threads
 

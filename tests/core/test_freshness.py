@@ -23,6 +23,7 @@ def cached(
     validators: Validators = V1,
     at: float = 0.0,
     has_swarm: bool = False,
+    is_imported: bool = False,
 ) -> Cached:
     return Cached(
         is_whole=is_whole,
@@ -30,6 +31,7 @@ def cached(
         validators=validators,
         validated_wall_s=at,
         has_swarm=has_swarm,
+        is_imported=is_imported,
     )
 
 
@@ -44,6 +46,7 @@ def cached(
         (cached(at=90.0), Verdict.VALIDATE),
         (cached(at=200.0), Verdict.VALIDATE),  # the clock was set back
         (cached(validators=NONE), Verdict.FETCH),
+        (cached(validators=NONE, is_imported=True), Verdict.HIT),
     ],
 )
 def test_before_the_source_is_asked(entry: Cached | None, verdict: Verdict) -> None:

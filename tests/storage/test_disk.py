@@ -58,7 +58,7 @@ def test_a_new_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     root = tmp_path / "var" / "cache"
 
     with a_disk_store(root):
-        assert {path.name for path in root.iterdir()} == {MARKER, "lock"}
+        assert {path.name for path in root.iterdir()} == {MARKER, "lock", "catalog"}
         assert root.stat().st_mode & 0o777 == 0o700
 
 
@@ -140,7 +140,7 @@ def test_no_id_leads_out_of_the_folder(root: Path, tmp_path: Path) -> None:
         store.open(outside)
 
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
-    assert {path.name for path in root.iterdir()} == {MARKER, "lock"}
+    assert {path.name for path in root.iterdir()} == {MARKER, "lock", "catalog"}
 
 
 def test_a_content_that_is_not_written_yet_takes_no_room_on_the_disk(root: Path) -> None:

@@ -18,7 +18,7 @@ from damselfly.core.task import (
 from damselfly.errors import TaskSpecError
 
 
-class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
+class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The file's fields.
 
     Attributes:
@@ -28,6 +28,8 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
         content_bytes: Its length.
         is_settled: The disk has all of a sealed content: it outlives a crash of the machine.
         cipher: See `Edition`, as the three that follow.
+        is_kept: The operator wants it kept.
+        is_imported: It was put in from a file.
     """
 
     edition_id: str
@@ -50,6 +52,8 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True):
     key_id: int = 0
     key_name: str = ""
     wrapped_key: bytes = b""
+    is_kept: bool = False
+    is_imported: bool = False
 
     @classmethod
     def of(cls, edition: Edition, **state: str | float | bool) -> Self:

@@ -4,6 +4,7 @@
 
     ROOT/damselfly-store          marks the folder as ours
     ROOT/lock                     held by the process that uses it
+    ROOT/catalog                  what all entries are (catalog_log.py): a start reads it alone
     ROOT/editions/AB/TASK/EDITION/
         content                   the bytes
         journal                   which of them are verified (journal.py)
@@ -21,18 +22,21 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from damselfly.core.caching.eviction import Evictable, choose_evicted
+from damselfly.core.caching.eviction import Evictable
 from damselfly.core.task import Edition, EditionId, TaskId, is_edition_id, is_task_id
 from damselfly.errors import StorageDamagedError, StorageFullError, StorageUnusableError
-from damselfly.storage.catalog import read_edition_file
-from damselfly.storage.disk_entry import DiskEntry
+from damselfly.storage.catalog import EditionFile, read_edition_file
+from damselfly.storage.catalog_log import CatalogLog, Dropped, Put
+from damselfly.storage.disk_entry import DiskEntry, folder_of
+from damselfly.storage.eviction_queue import EvictionQueue
 from damselfly.storage.store import StoredEdition
 
 MARKER: Final = "damselfly-store"
+SLEEP_S: Final = 60.0  # who comes back after that reads a journal again: some kilobytes
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -95,7 +99,15 @@ class DiskStore:
         self._reserve_bytes = reserve_bytes
         self._lock = threading.RLock()  # guards the entries; taken before an entry's own
         self._entries: dict[EditionId, DiskEntry] = {}
+        # {task: its editions' ids}; invariant: those of the entries, no more and no less.
+        self._of_task: dict[TaskId, tuple[EditionId, ...]] = {}
+        # Those that do not sleep, or must still be settled.
+        self._active: dict[EditionId, DiskEntry] = {}
+        self._counting = threading.Lock()  # guards the sum
+        self._used_bytes = 0
+        self._leaving = EvictionQueue(self._all_idle, self._is_idle)
         self._lock_file = self._take_folder()
+        self._catalog = CatalogLog(root / "catalog", boot_id=boot_id)
         self._load_all()
 
     def _take_folder(self) -> BinaryIO:
@@ -128,20 +140,79 @@ class DiskStore:
         return lock_file
 
     def _load_all(self) -> None:
-        for folder in sorted((self.root / "editions").glob("*/*/*")):
-            known = read_edition_file(folder) if is_edition_id(folder.name) else None
-            edition = known.edition() if known else None
-            if known is None or edition is None or edition.edition_id != folder.name:
-                shutil.rmtree(folder, ignore_errors=True)  # half made, or half dropped
-                continue
-            entry = DiskEntry(self, folder, edition)
-            try:
-                entry.load(known, is_same_boot=bool(self.boot_id) and known.boot_id == self.boot_id)
-            except (StorageDamagedError, OSError):
-                entry.remove()
-                continue
-            entry.close_files()
-            self._entries[edition.edition_id] = entry
+        """Take over what the catalog has, and what lies in folders that it may not know."""
+        unsure: dict[str, EditionFile] = {}  # their own files know more than the catalog
+        wasted = 0
+        for record in self._catalog.read():
+            edition_id = record.edition_id
+            was_known = unsure.pop(edition_id, None) or self._disown(EditionId(edition_id))
+            wasted += bool(was_known) + isinstance(record, Dropped)
+            if isinstance(record, Put) and not self._adopt(record):
+                unsure[edition_id] = record.known
+        for known in unsure.values():
+            if (edition := known.edition()) is not None:
+                self._load(folder_of(self.root, edition))
+        if not self._catalog.is_complete:
+            for folder in (self.root / "editions").glob("*/*/*"):
+                if folder.name not in self._entries:
+                    self._load(folder)
+        self._catalog.start(self._rows(), wasted=wasted)
+
+    def _adopt(self, row: Put) -> bool:
+        """Take over an entry asleep, if all that is known of it must be in the catalog."""
+        known, edition = row.known, row.known.edition()
+        if not (known.is_sealed and (known.is_settled or self._is_this_boot(known))):
+            return False
+        if edition is not None:
+            entry = DiskEntry(self, edition)
+            entry.adopt(known, row.stored_bytes)
+            self._add(entry)
+        return True
+
+    def _is_this_boot(self, known: EditionFile) -> bool:
+        return bool(self.boot_id) and known.boot_id == self.boot_id
+
+    def _load(self, folder: Path) -> None:
+        """Take over what a folder has, or remove it."""
+        known = read_edition_file(folder) if is_edition_id(folder.name) else None
+        edition = known.edition() if known else None
+        if known is None or edition is None or edition.edition_id != folder.name:
+            shutil.rmtree(folder, ignore_errors=True)  # half made, or half dropped
+            return
+        entry = DiskEntry(self, edition)
+        try:
+            entry.load(known, is_same_boot=self._is_this_boot(known))
+        except (StorageDamagedError, OSError):
+            entry.remove()
+            self.count_bytes(-entry.stored_bytes)
+            return
+        entry.close_files()
+        self._add(entry)
+
+    def _add(self, entry: DiskEntry) -> None:
+        """Have an entry in the store; the caller has the lock, or nobody else the store."""
+        edition = entry.edition
+        self._entries[edition.edition_id] = entry
+        others = self._of_task.get(edition.task_id, ())
+        self._of_task[edition.task_id] = (*others, edition.edition_id)
+        if not entry.is_at_rest:
+            self._active[edition.edition_id] = entry
+
+    def _disown(self, edition_id: EditionId) -> DiskEntry | None:
+        """Have an entry no longer in the store, and return it; the caller has the lock."""
+        entry = self._entries.pop(edition_id, None)
+        if entry is None:
+            return None
+        self._active.pop(edition_id, None)
+        task_id = entry.edition.task_id
+        others = tuple(each for each in self._of_task.pop(task_id) if each != edition_id)
+        if others:
+            self._of_task[task_id] = others
+        self.count_bytes(-entry.stored_bytes)
+        return entry
+
+    def _rows(self) -> Iterator[Put]:
+        return (Put(entry.known(), entry.stored_bytes) for entry in self.entries())
 
     def now_wall_s(self) -> float:
         """Return seconds since 1970."""
@@ -156,13 +227,10 @@ class DiskStore:
         with self._lock:
             entry = self.find(edition.edition_id)
             if entry is None:
-                folder = (
-                    self.root / "editions" / edition.task_id[:2] / edition.task_id
-                ) / edition.edition_id
-                entry = DiskEntry(self, folder, edition)
+                entry = DiskEntry(self, edition)
                 entry.pin()
                 self._create(entry)
-                self._entries[edition.edition_id] = entry
+                self._add(entry)
                 return entry
             entry.pin()
             entry.used_wall_s = self.now_wall_s()
@@ -179,6 +247,7 @@ class DiskStore:
             entry.create()
         except (OSError, StorageDamagedError) as exc:
             entry.remove()
+            self._catalog.drop(entry.edition.edition_id)
             entry.unpin()  # nobody else will, and its files may be open
             if isinstance(exc, StorageDamagedError):
                 raise StorageUnusableError(path=str(self.root), reason=exc.what) from exc
@@ -197,18 +266,20 @@ class DiskStore:
             if entry is None:
                 return None
             try:
-                entry.check_unchanged()
+                entry.look()
             except StorageDamagedError:
                 self.drop(entry)
                 return None
+            self._active[edition_id] = entry
             entry.used_wall_s = self.now_wall_s()
             return entry
 
     def editions_of(self, task_id: TaskId) -> Sequence[DiskEntry]:
         """Return the entries of a task, the last validated first."""
-        found = [entry for entry in self.entries() if entry.edition.task_id == task_id]
+        with self._lock:
+            found = [self.find(edition_id) for edition_id in self._of_task.get(task_id, ())]
         return sorted(
-            (entry for entry in found if self.find(entry.edition.edition_id)),
+            (entry for entry in found if entry is not None),
             key=lambda entry: -entry.validated_wall_s,
         )
 
@@ -217,29 +288,65 @@ class DiskStore:
         with self._lock:
             return list(self._entries.values())
 
+    def count(self) -> int:
+        """Return how many entries there are."""
+        return len(self._entries)
+
     def drop(self, entry: StoredEdition) -> None:
         """Remove an entry and its bytes."""
         assert isinstance(entry, DiskEntry)
+        edition = entry.edition
         with self._lock:
-            if self._entries.get(entry.edition.edition_id) is entry:
-                del self._entries[entry.edition.edition_id]
+            if self._entries.get(edition.edition_id) is entry:
+                self._disown(edition.edition_id)
+                entry.remove()
+                self._catalog.drop(edition.edition_id)
         if not entry.is_dropped:
             entry.remove()
 
     def used_bytes(self) -> int:
         """Return what all entries occupy."""
-        return sum(entry.stored_bytes for entry in self.entries())
+        return self._used_bytes
+
+    def count_bytes(self, added_bytes: int) -> None:
+        """An entry occupies so much more, or less."""
+        with self._counting:
+            self._used_bytes += added_bytes
+
+    def note(self, known: EditionFile, stored_bytes: int) -> None:
+        """Write down in the catalog what an entry is now."""
+        self._catalog.put(known, stored_bytes)
 
     def settle(self) -> None:
-        """Wait until the disk has all that is sealed."""
-        for entry in self.entries():
+        """Wait until the disk has all that is sealed; whoever is idle falls asleep."""
+        with self._lock:
+            active = list(self._active.items())
+        for edition_id, entry in active:
             entry.settle()
+            if self.now_wall_s() - entry.used_wall_s < SLEEP_S:
+                continue
+            with self._lock:
+                if self._active.get(edition_id) is entry and entry.fall_asleep():
+                    del self._active[edition_id]
+                    self.note(entry.known(), entry.stored_bytes)  # when it was last used
+        if active:
+            self._catalog.settle()
+        if self._catalog.wants_rewriting:
+            self._catalog.rewrite(self._rows())
 
     def close(self) -> None:
         """Write what is not written, and give the folder free."""
-        for entry in self.entries():
-            entry.save_use()
+        with self._lock:
+            for entry in self._active.values():
+                entry.close_files()
+        self._catalog.rewrite(self._rows(), is_closing=True)
+        self._lock_file.close()
+
+    def abandon(self) -> None:
+        """Leave the folder as a kill does: nothing is written, all files are closed."""
+        for entry in self._active.values():
             entry.close_files()
+        self._catalog.abandon()
         self._lock_file.close()
 
     # --- room
@@ -268,19 +375,29 @@ class DiskStore:
             free = self.free_bytes()
             if free >= wanted_bytes:
                 return
-            idle = {each.edition.edition_id: each for each in self.entries() if not each.is_pinned}
-            chosen = choose_evicted(
-                (
-                    Evictable(
-                        name=name, stored_bytes=each.stored_bytes, used_wall_s=each.used_wall_s
-                    )
-                    for name, each in idle.items()
-                ),
-                wanted_bytes=wanted_bytes - free,
-            )
+            now_wall_s = self.now_wall_s()
+            chosen = self._leaving.choose(wanted_bytes - free, now_wall_s=now_wall_s)
             for name in chosen:
-                self.drop(idle[EditionId(name)])
+                self.drop(self._entries[EditionId(name)])
             if chosen:
                 return
         self.drop(entry)
         raise StorageFullError(path=str(self.root), needed_bytes=wanted_bytes, free_bytes=free)
+
+    def _all_idle(self) -> Iterator[Evictable]:
+        for edition_id, entry in self._entries.items():
+            if not (entry.is_pinned or entry.is_kept):
+                yield Evictable(
+                    name=edition_id,
+                    stored_bytes=entry.stored_bytes,
+                    used_wall_s=entry.used_wall_s,
+                    is_elsewhere=entry.is_elsewhere,
+                )
+
+    def _is_idle(self, candidate: Evictable) -> bool:
+        entry = self._entries.get(EditionId(candidate.name))
+        return entry is not None and (
+            not (entry.is_pinned or entry.is_kept)
+            and (entry.used_wall_s, entry.stored_bytes)
+            == (candidate.used_wall_s, candidate.stored_bytes)
+        )

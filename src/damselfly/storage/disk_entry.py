@@ -7,11 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 import blake3
 
-from damselfly.core.blocks import Span
+from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition
 from damselfly.errors import StorageDamagedError
@@ -26,9 +26,11 @@ class EntryHome(Protocol):
     """What an entry wants of its store.
 
     Attributes:
+        root: Its folder.
         boot_id: Names this run of the machine.
     """
 
+    root: Path
     boot_id: str
 
     def now_wall_s(self) -> float:
@@ -40,19 +42,45 @@ class EntryHome(Protocol):
     def drop(self, entry: StoredEdition) -> None:
         """Remove an entry and its bytes."""
 
+    def count_bytes(self, added_bytes: int) -> None:
+        """An entry occupies so much more, or less."""
+
+    def note(self, known: EditionFile, stored_bytes: int) -> None:
+        """Write down in the catalog what an entry is now."""
+
+
+# edition.json is written by one thread at a time; a lock for each entry would take 10 MB.
+_WRITERS: Final = 64
+_writing_files: Final = tuple(threading.Lock() for _ in range(_WRITERS))
+
+
+def folder_of(root: Path, edition: Edition) -> Path:
+    """Return where an edition lies."""
+    return root / "editions" / edition.task_id[:2] / edition.task_id / edition.edition_id
+
 
 class DiskEntry(Entry):
     """One edition on disk."""
 
-    def __init__(self, store: EntryHome, folder: Path, edition: Edition) -> None:
+    __slots__ = (
+        "_content",
+        "_is_settled",
+        "_journal",
+        "_sealed_stamp",
+        "_store",
+    )
+
+    def __init__(self, store: EntryHome, edition: Edition) -> None:
         super().__init__(edition, used_wall_s=store.now_wall_s())
         self._store = store
-        self._folder = folder
         self._content: BinaryIO | None = None
         self._journal: BinaryIO | None = None
         self._sealed_stamp: tuple[int, int] | None = None
         self._is_settled = False
-        self._writing_file = threading.Lock()  # edition.json, by one thread at a time
+
+    @property
+    def _folder(self) -> Path:
+        return folder_of(self._store.root, self.edition)
 
     @property
     def content_path(self) -> str:
@@ -88,6 +116,8 @@ class DiskEntry(Entry):
 
     def create(self) -> None:
         """Make the folder and files of a new entry."""
+        # First: a folder that the catalog does not know would not be found again.
+        self._store.note(self._edition_file(), 0)
         self._folder.mkdir(parents=True, mode=0o700)
         self._write_edition_file()
         with self._lock:
@@ -95,14 +125,61 @@ class DiskEntry(Entry):
             if self.edition.size_bytes is not None:
                 os.ftruncate(content.fileno(), self.edition.size_bytes)
 
+    def adopt(self, known: EditionFile, stored_bytes: int) -> None:
+        """Take over a sealed entry as the catalog has it, asleep, without a look at the disk."""
+        self._take_over(known)
+        self.is_sealed, self._is_settled = True, known.is_settled
+        self._sealed_stamp = (known.content_mtime_ns, known.content_bytes)
+        self._records = self._held = None
+        self._count(stored_bytes)
+
+    def _take_over(self, known: EditionFile) -> None:
+        self.validated_wall_s, self.used_wall_s = known.validated_wall_s, known.used_wall_s
+        self.is_public, self.is_kept = known.is_public, known.is_kept
+        self.is_imported = known.is_imported
+
+    def look(self) -> None:
+        """Look whether a sleeping or sealed entry is what it was, and wake it.
+
+        Raises:
+            StorageDamagedError: It is not.
+        """
+        self.check_unchanged()
+        self._awake()
+
+    def _wake(self) -> None:
+        try:
+            data = (self._folder / "journal").read_bytes()
+        except OSError as exc:
+            what = exc.strerror or str(exc)
+            raise StorageDamagedError(path=str(self._folder), what=what) from exc
+        records = {record.block_index: record for record in read_records(data)}
+        if len(records) != self.edition.layout.block_count:
+            raise StorageDamagedError(path=str(self._folder), what="its journal lacks blocks")
+        self._held = BlockSet.of(records)
+        self._records = records
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing more has to be done for it: it is sealed, and outlives a crash."""
+        return self.is_sealed and self._is_settled
+
+    def fall_asleep(self) -> bool:
+        """Let go what can be read again, if nobody uses the entry; returns whether."""
+        with self._lock:
+            if self._pins or not self.is_at_rest:
+                return False
+            self._close_files()
+            self._records = self._held = None
+            return True
+
     def load(self, known: EditionFile, *, is_same_boot: bool) -> None:
         """Take over what a process before us left.
 
         Raises:
             StorageDamagedError: A sealed entry that is not what it was.
         """
-        self.validated_wall_s, self.used_wall_s = known.validated_wall_s, known.used_wall_s
-        self.is_public = known.is_public
+        self._take_over(known)
         journal = self._folder / "journal"
         data = journal.read_bytes() if journal.exists() else b""
         records = list(read_records(data))
@@ -122,7 +199,7 @@ class DiskEntry(Entry):
     def _keep_records(self) -> None:
         """Write the journal anew, with the blocks that are held."""
         temporary = self._folder / "journal.new"
-        temporary.write_bytes(b"".join(record.encode() for record in self._records.values()))
+        temporary.write_bytes(b"".join(record.encode() for record in self._awake().values()))
         temporary.replace(self._folder / "journal")
 
     def _load_sealed(
@@ -137,7 +214,7 @@ class DiskEntry(Entry):
                     )
                 self._note(record)
         self._sealed_stamp = (known.content_mtime_ns, known.content_bytes)
-        if len(self._held) != self.edition.layout.block_count:
+        if len(self._awake()) != self.edition.layout.block_count:
             raise StorageDamagedError(path=str(self._folder), what="its journal lacks blocks")
         self.check_unchanged()
 
@@ -148,9 +225,14 @@ class DiskEntry(Entry):
         return blake3.blake3(body).digest() == record.digest
 
     def _write_edition_file(self) -> None:
-        with self._store.room_for(self, 0), self._writing_file:
+        with (
+            self._store.room_for(self, 0),
+            _writing_files[hash(self.edition.edition_id) % _WRITERS],
+        ):
             self._check_alive()
-            write_edition_file(self._folder, self._edition_file())
+            known = self._edition_file()
+            write_edition_file(self._folder, known)
+            self._store.note(known, self.stored_bytes)
 
     def _edition_file(self) -> EditionFile:
         mtime_ns, content_bytes = self._sealed_stamp or (0, 0)
@@ -164,14 +246,24 @@ class DiskEntry(Entry):
             content_mtime_ns=mtime_ns,
             content_bytes=content_bytes,
             is_settled=self._is_settled,
+            is_kept=self.is_kept,
+            is_imported=self.is_imported,
         )
+
+    def known(self) -> EditionFile:
+        """Return what it is, for the catalog."""
+        return self._edition_file()
+
+    def _count(self, added_bytes: int) -> None:
+        self.stored_bytes += added_bytes
+        self._store.count_bytes(added_bytes)
 
     # --- blocks
 
     def write_block(self, block: HeldBlock) -> None:
         """Store a verified block; storing it again changes nothing."""
         assert not self.edition.cipher  # the plain layout has no sealed bodies
-        if block.block_index in self._records:
+        if block.block_index in self._awake():
             return
         record = Record(block.block_index, len(block.body), block.digest, block.body_crc32c)
         with self._store.room_for(self, len(block.body)), self._pinned():
@@ -181,7 +273,7 @@ class DiskEntry(Entry):
             self._pwrite(content, block.body, block.block_index * self.edition.block_bytes)
             with self._lock:
                 self._check_alive()
-                if block.block_index not in self._records:
+                if block.block_index not in self._awake():
                     journal.write(record.encode())
                     self._note(record)
 
@@ -228,9 +320,47 @@ class DiskEntry(Entry):
             if self.is_sealed:
                 self._write_edition_file()
 
+    def keep(self, *, is_kept: bool) -> None:
+        """Record whether the operator wants it kept."""
+        if self.is_kept != is_kept:
+            self.is_kept = is_kept
+            self._write_edition_file()
+
+    def mark_imported(self) -> None:
+        """Record that it was put in from a file: it is public, and no source is asked about it."""
+        self.is_imported = self.is_public = True
+        self._write_edition_file()
+
+    def is_block_right(self, block_index: int) -> bool:
+        """Read a block again, and say whether it is what it was; True of one that is not held."""
+        record = self._awake().get(block_index)
+        if record is None:
+            return True
+        with self._pinned():
+            with self._lock:
+                self._check_alive()
+                content, _ = self._files()
+            is_right = self._is_right(record)
+            if hasattr(os, "posix_fadvise"):  # others need the memory more
+                offset = block_index * self.edition.block_bytes
+                os.posix_fadvise(
+                    content.fileno(), offset, record.plain_bytes, os.POSIX_FADV_DONTNEED
+                )
+        return is_right
+
+    def forget_block(self, block_index: int) -> bool:
+        """Count a held block as missing, and the entry as not sealed, if nobody has it pinned."""
+        with self._lock:
+            if self._pins or self.is_dropped or not self._forget(block_index):
+                return False
+            self._is_settled, self._sealed_stamp = False, None
+            self._keep_records()  # before edition.json: a kill between leaves a damaged entry
+        self._write_edition_file()
+        return True
+
     def seal(self, digest: Digest | None) -> None:
         """Record that all is held and checked; `settle` waits for the disk."""
-        assert len(self._held) == self.edition.layout.block_count
+        assert len(self.held) == self.edition.layout.block_count
         if self.is_sealed:
             return
         self.edition = self.edition.with_digest(digest)
@@ -294,7 +424,7 @@ class DiskEntry(Entry):
             self._store.drop(self)
             return None
         with self._lock:
-            record = self._records.get(block_index)
+            record = self._awake().get(block_index)
             if record is None or self.is_dropped:
                 return None
             content, _ = self._files()
@@ -316,14 +446,9 @@ class DiskEntry(Entry):
         if not self.is_pinned:  # else somebody may be sending from them; unpin() closes them
             self.close_files()
         # Renamed first: a kill midway leaves no entry that looks whole.
-        grave = self._folder.with_name(f"{self._folder.name}.dropped")
-        try:
-            self._folder.rename(grave)
-        except OSError:
-            grave = self._folder
-        shutil.rmtree(grave, ignore_errors=True)
-
-    def save_use(self) -> None:
-        """Write down when it was last used, if the disk lets us: it matters little."""
-        with contextlib.suppress(OSError), self._writing_file:
-            write_edition_file(self._folder, self._edition_file())
+        folder = self._folder
+        grave = folder.with_name(f"{folder.name}.dropped")
+        with contextlib.suppress(OSError):
+            folder.rename(grave)
+        for path in (grave, folder):
+            shutil.rmtree(path, ignore_errors=True)

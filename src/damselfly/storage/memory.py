@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
+import blake3
+
 from damselfly.core.blocks import BlockSet, Span
-from damselfly.core.caching.eviction import Evictable, choose_evicted
+from damselfly.core.caching.eviction import Evictable, enough_of, eviction_order
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.errors import OutputError, StorageDamagedError, StorageFullError
@@ -37,7 +39,7 @@ class MemoryEntry(Entry):
     def write_block(self, block: HeldBlock) -> None:
         """Store a verified block; storing it again changes nothing."""
         assert not self.edition.cipher  # the plain layout has no sealed bodies
-        if block.block_index in self._records:
+        if block.block_index in self._awake():
             return
         self._store.make_room(self, len(block.body))
         record = Record(block.block_index, len(block.body), block.digest, block.body_crc32c)
@@ -62,9 +64,31 @@ class MemoryEntry(Entry):
         """Record that the source gave it to somebody who showed no credentials."""
         self.is_public = True
 
+    def keep(self, *, is_kept: bool) -> None:
+        """Record whether the operator wants it kept."""
+        self.is_kept = is_kept
+
+    def mark_imported(self) -> None:
+        """Record that it was put in from a file: it is public, and no source is asked about it."""
+        self.is_imported = self.is_public = True
+
+    def is_block_right(self, block_index: int) -> bool:
+        """Read a block again, and say whether it is what it was; True of one that is not held."""
+        record = self._awake().get(block_index)
+        if record is None:
+            return True
+        offset = block_index * self.edition.block_bytes
+        body = os.pread(self._file.fileno(), record.plain_bytes, offset)
+        return blake3.blake3(body).digest() == record.digest
+
+    def forget_block(self, block_index: int) -> bool:
+        """Count a held block as missing, and the entry as not sealed, if nobody has it pinned."""
+        with self._lock:
+            return not self._pins and self._forget(block_index)
+
     def seal(self, digest: Digest | None) -> None:
         """Record that all is held and checked."""
-        assert len(self._held) == self.edition.layout.block_count
+        assert len(self.held) == self.edition.layout.block_count
         self.edition = self.edition.with_digest(digest)
         self.is_sealed = True
 
@@ -80,7 +104,7 @@ class MemoryEntry(Entry):
     def sendable(self, block_index: int) -> SendableBlock | None:
         """Return where a held block lies, None when it is not held."""
         with self._lock:
-            record = self._records.get(block_index)
+            record = self._awake().get(block_index)
         if record is None:
             return None
         return SendableBlock(
@@ -114,7 +138,7 @@ class MemoryEntry(Entry):
         with self._lock:
             self.is_dropped = True
             self._held = BlockSet()
-            self._records.clear()
+            self._records = {}
             self.stored_bytes = 0
             if not self._pins:  # else somebody may be sending from it; unpin() closes it
                 self._file.close()
@@ -179,6 +203,10 @@ class MemoryStore:
         with self._lock:
             return list(self._entries.values())
 
+    def count(self) -> int:
+        """Return how many entries there are."""
+        return len(self._entries)
+
     def drop(self, entry: StoredEdition) -> None:
         """Remove an entry and its bytes."""
         assert isinstance(entry, MemoryEntry)
@@ -213,18 +241,20 @@ class MemoryStore:
             free = self._quota_bytes - self.used_bytes()
             if free >= wanted_bytes:
                 return
-            idle = {each.edition.edition_id: each for each in self.entries() if not each.is_pinned}
-            chosen = choose_evicted(
-                (
-                    Evictable(
-                        name=name, stored_bytes=each.stored_bytes, used_wall_s=each.used_wall_s
-                    )
-                    for name, each in idle.items()
-                ),
-                wanted_bytes=wanted_bytes - free,
-            )
-            for name in chosen:
-                self.drop(idle[EditionId(name)])
+            idle = [
+                Evictable(
+                    name=edition_id,
+                    stored_bytes=each.stored_bytes,
+                    used_wall_s=each.used_wall_s,
+                    is_elsewhere=each.is_elsewhere,
+                )
+                for edition_id, each in self._entries.items()
+                if not (each.is_pinned or each.is_kept)
+            ]
+            order = eviction_order(idle, now_wall_s=self.now_wall_s())
+            chosen = enough_of(order, wanted_bytes=wanted_bytes - free)
+            for evicted in chosen:
+                self.drop(self._entries[EditionId(evicted.name)])
             if chosen:
                 return
         self.drop(entry)

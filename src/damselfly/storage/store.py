@@ -51,12 +51,20 @@ class StoredEdition(Protocol):
         used_wall_s: When somebody last used it.
         is_public: Its source gave it to somebody who showed no credentials.
         data_key: What opens its blocks; None when it is not encrypted or `is_locked`.
+        is_kept: The operator wants it kept: it is not evicted.
+        is_imported: It was put in from a file: there is no source to ask.
+        is_elsewhere: Others in the swarm hold it, too, as far as is known; evicted sooner.
+        stored_bytes: What it occupies.
     """
 
     edition: Edition
     is_sealed: bool
     is_public: bool
     data_key: DataKey | None
+    is_kept: bool
+    is_imported: bool
+    is_elsewhere: bool
+    stored_bytes: int
     validated_wall_s: float
     used_wall_s: float
 
@@ -123,6 +131,22 @@ class StoredEdition(Protocol):
             OutputError: It cannot be written there.
         """
 
+    def keep(self, *, is_kept: bool) -> None:
+        """Record whether the operator wants it kept."""
+
+    def mark_imported(self) -> None:
+        """Record that it was put in from a file: it is public, and no source is asked about it."""
+
+    def is_block_right(self, block_index: int) -> bool:
+        """Read a block again, and say whether it is what it was; True of one that is not held."""
+
+    def forget_block(self, block_index: int) -> bool:
+        """Count a held block as missing, and the entry as not sealed, if nobody has it pinned.
+
+        Returns:
+            Whether that was done.
+        """
+
     def pin(self) -> None:
         """Keep the entry from eviction until `unpin`; pins count."""
 
@@ -148,6 +172,9 @@ class BlockStore(Protocol):
 
     def entries(self) -> Sequence[StoredEdition]:
         """Return all entries."""
+
+    def count(self) -> int:
+        """Return how many entries there are."""
 
     def drop(self, entry: StoredEdition) -> None:
         """Remove an entry and its bytes."""

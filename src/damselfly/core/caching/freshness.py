@@ -6,7 +6,8 @@ The table, with what the source says to a conditional request (system.md, sectio
 cache               source                      then
 ==================  ==========================  =========================================
 nothing             not asked                   read it
-named by a digest   not asked                   whole: hand it out; part: read what is missing
+named by a digest,  not asked                   whole: hand it out; part: read what is missing
+or imported
 an edition          not asked: confirmed just   the same
                     now
 an edition          304, or 200 with the same   the same
@@ -61,6 +62,7 @@ class Cached:
         validators: What the source said of it.
         validated_wall_s: When the source last confirmed it; 0 is never.
         has_swarm: Hosts are downloading it at this moment.
+        is_imported: It was put in from a file: there is no source to ask.
     """
 
     is_whole: bool
@@ -68,6 +70,7 @@ class Cached:
     validators: Validators
     validated_wall_s: float
     has_swarm: bool = False
+    is_imported: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,9 @@ def judge_before(cached: Cached | None, *, now_wall_s: float, window_s: float) -
     if cached is None:
         return Verdict.FETCH
     age_s = now_wall_s - cached.validated_wall_s
-    if cached.is_named_by_digest or 0 <= age_s < window_s:  # negative: the clock was set back
+    if (
+        cached.is_named_by_digest or cached.is_imported or 0 <= age_s < window_s
+    ):  # negative: the clock was set back
         return Verdict.HIT if cached.is_whole else Verdict.RESUME
     return Verdict.VALIDATE if cached.validators.has_any else Verdict.FETCH
 

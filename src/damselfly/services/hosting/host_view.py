@@ -66,7 +66,7 @@ class HostView:
         return CacheSeen(
             data=options.data,
             used_bytes=self._store.used_bytes(),
-            edition_count=len(self._store.entries()),
+            edition_count=self._store.count(),
             quota_bytes=options.cache.quota_bytes,
             reserve_bytes=options.cache.reserve_bytes,
             disk_free_bytes=shutil.disk_usage(options.data).free,

@@ -160,7 +160,7 @@ class PeerHost:
         """Keep the gauges current, until cancelled."""
         while True:
             self.metrics.cache_bytes.set(self._store.used_bytes())
-            self.metrics.cache_editions.set(len(self._store.entries()))
+            self.metrics.cache_editions.set(self._store.count())
             self.metrics.sessions.set(int(self.is_connected))
             await asyncio.sleep(TICK_S)
 

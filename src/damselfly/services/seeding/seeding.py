@@ -159,6 +159,7 @@ class Seeding:
             validators=entry.edition.validators,
             validated_wall_s=entry.validated_wall_s,
             has_swarm=has_swarm(entry.edition.edition_id),
+            is_imported=entry.is_imported,
         )
         window_s = self._options.freshness_window_s
         verdict = judge_before(cached, now_wall_s=self._now_wall_s(), window_s=window_s)

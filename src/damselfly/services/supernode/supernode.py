@@ -384,7 +384,7 @@ class SuperNode:
             self.feeds.end_unwanted(self._scheduler.swarms.__contains__)
             self._metrics.tasks.set(len(self.feeds))
             self._metrics.cache_bytes.set(self._store.used_bytes())
-            self._metrics.cache_editions.set(len(self._store.entries()))
+            self._metrics.cache_editions.set(self._store.count())
 
     def end(self) -> None:
         """Close all sessions and links; hosts go on with each other."""
