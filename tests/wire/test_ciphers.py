@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from damselfly.core.task import EditionId
 from damselfly.errors import RemoteProtocolError
-from damselfly.wire.ciphers.aes256gcm import NONCE_BYTES, TAG_BYTES, Aes256Gcm
+from damselfly.wire.ciphers.aes256gcm import AES_256_GCM, NONCE_BYTES, TAG_BYTES, Aes256Gcm
 from damselfly.wire.ciphers.data_keys import DataKey, key_id_of
 from damselfly.wire.ciphers.key_exchange import KeyQuestion, answer_key
 
@@ -87,6 +87,7 @@ def test_a_data_key_has_an_id_that_follows_from_it() -> None:
     assert a_key().key_id == a_key(seed=1).key_id == key_id_of(KEY)
     assert a_key().key_id != a_key(OTHER_KEY).key_id
     assert 0 < key_id_of(KEY) < 1 << 32
+    assert a_key().cipher_id == AES_256_GCM
 
 
 def test_a_data_key_shows_nothing_of_its_secret() -> None:

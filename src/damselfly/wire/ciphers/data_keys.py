@@ -51,6 +51,11 @@ class DataKey:
         return cls(cipher=cipher, secret=secret, key_id=key_id_of(secret), draw=draw)
 
     @property
+    def cipher_id(self) -> int:
+        """What the header says of the cipher."""
+        return self.cipher.cipher_id
+
+    @property
     def overhead_bytes(self) -> int:
         """By how much a sealed body is longer than what is in it."""
         assert 0 <= self.cipher.overhead_bytes <= OVERHEAD_BYTES_MAX
