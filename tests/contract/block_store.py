@@ -33,8 +33,10 @@ def sent_by_kernel(block: SendableBlock) -> bytes:
     """Return what `sendfile` reads of a block; it must fit into a socket's buffer."""
     giver, taker = socket.socketpair()
     with giver, taker:
-        count = os.sendfile(giver.fileno(), block.file.fileno(), block.offset, block.plain_bytes)
-        assert count == block.plain_bytes
+        count = os.sendfile(
+            giver.fileno(), block.file.fileno(), block.offset, block.header.body_bytes
+        )
+        assert count == block.header.body_bytes
         return taker.recv(count + 1)
 
 

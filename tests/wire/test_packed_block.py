@@ -16,6 +16,7 @@ from damselfly.wire.packed_block import (
     HEADER_BYTES,
     TRAILER_BYTES,
     PackedHeader,
+    body_bytes_max,
     trailer,
 )
 
@@ -131,6 +132,7 @@ def test_a_header_that_is_cut_is_refused(count: int) -> None:
         pytest.param(with_field(5, b"\1"), "codec 1", id="codec"),
         pytest.param(with_field(6, b"\3"), "cipher 3", id="cipher"),
         pytest.param(with_field(36, b"\0\0\0\5"), "key 5", id="key-without-cipher"),
+        pytest.param(with_field(6, b"\1"), "cipher 1", id="unknown-cipher"),
         pytest.param(with_field(7, b"\x80"), "flags 0x80", id="flags"),
         pytest.param(with_field(15, b"\x0b"), "11 bytes in a body of 10", id="lengths-differ"),
         pytest.param(
@@ -146,6 +148,65 @@ def test_a_header_that_is_cut_is_refused(count: int) -> None:
 def test_a_wrong_field_is_refused_and_named(data: bytes, named: str) -> None:
     with pytest.raises(RemoteProtocolError, match=re.escape(named)):
         PackedHeader.decode(data)
+
+
+def test_a_codec_and_a_cipher_that_are_known_are_accepted() -> None:
+    header = PackedHeader(
+        edition_id=EDITION_ID,
+        block_index=1,
+        plain_bytes=1000,
+        body_bytes=300,
+        codec=2,
+        cipher=1,
+        key_id=9,
+    )
+    data = header.encode()
+
+    assert PackedHeader.decode(data, codecs={1, 2}, ciphers={1}) == header
+    with pytest.raises(RemoteProtocolError, match="codec 2"):
+        PackedHeader.decode(data, codecs={1}, ciphers={1})
+    with pytest.raises(RemoteProtocolError, match="cipher 1"):
+        PackedHeader.decode(data, codecs={2}, ciphers=())
+
+
+@pytest.mark.parametrize(
+    ("codec", "cipher", "key_id", "plain_bytes", "body_bytes"),
+    [
+        pytest.param(1, 0, 0, 1000, body_bytes_max(1000) + 1, id="body-beyond-its-block"),
+        pytest.param(1, 0, 0, BLOCK_BYTES_MAX + 1, 10, id="block-beyond-any"),
+        pytest.param(1, 0, 0, 0xFFFFFFFF, 10, id="bomb"),
+        pytest.param(0, 1, 0, 1000, 1028, id="cipher-without-key"),
+        pytest.param(1, 0, 5, 1000, 300, id="key-without-cipher"),
+    ],
+)
+def test_a_body_that_cannot_be_is_refused(
+    codec: int, cipher: int, key_id: int, plain_bytes: int, body_bytes: int
+) -> None:
+    data = PackedHeader(
+        edition_id=EDITION_ID,
+        block_index=1,
+        plain_bytes=plain_bytes,
+        body_bytes=body_bytes,
+        codec=codec,
+        cipher=cipher,
+        key_id=key_id,
+    ).encode()
+
+    with pytest.raises(RemoteProtocolError):
+        PackedHeader.decode(data, codecs={1}, ciphers={1})
+
+
+def test_a_body_may_be_a_little_longer_than_its_block() -> None:
+    header = PackedHeader(
+        edition_id=EDITION_ID,
+        block_index=1,
+        plain_bytes=BLOCK_BYTES_MAX,
+        body_bytes=BODY_BYTES_MAX,
+        codec=1,
+    )
+
+    assert PackedHeader.decode(header.encode(), codecs={1}) == header
+    assert BODY_BYTES_MAX == 33_882_112
 
 
 def test_the_longest_block_and_the_empty_one_are_accepted() -> None:

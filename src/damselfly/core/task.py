@@ -167,6 +167,8 @@ class Edition:
         key_id: Id of its data key; 0: it is not encrypted.
         key_name: The key provider's key that unwraps it, where this edition was sealed.
         wrapped_key: Its data key as it may lie at rest, there.
+        is_packed: It lies in caches as packed blocks, compressed or encrypted, and not as plain
+            bytes at their natural offsets; chosen when the edition starts.
     """
 
     edition_id: EditionId
@@ -180,9 +182,11 @@ class Edition:
     key_id: int = 0
     key_name: str = ""
     wrapped_key: bytes = b""
+    is_packed: bool = False
 
     def __post_init__(self) -> None:
         assert bool(self.cipher) == bool(self.key_id)
+        assert self.is_packed or not self.cipher
 
     @property
     def layout(self) -> BlockLayout:

@@ -30,6 +30,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
         cipher: See `Edition`, as the three that follow.
         is_kept: The operator wants it kept.
         is_imported: It was put in from a file.
+        is_packed: It lies as packed blocks.
     """
 
     edition_id: str
@@ -54,6 +55,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     wrapped_key: bytes = b""
     is_kept: bool = False
     is_imported: bool = False
+    is_packed: bool = False
 
     @classmethod
     def of(cls, edition: Edition, **state: str | float | bool) -> Self:
@@ -71,6 +73,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
             key_id=edition.key_id,
             key_name=edition.key_name,
             wrapped_key=edition.wrapped_key,
+            is_packed=edition.is_packed,
             **state,  # type: ignore[arg-type]  # the caller names fields above
         )
 
@@ -82,6 +85,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
             and self.block_bytes > 0
             and (self.size_bytes is None or self.size_bytes >= 0)
             and bool(self.cipher) == bool(self.key_id)
+            and (self.is_packed or not self.cipher)
         )
         if not is_possible:
             return None
@@ -101,6 +105,7 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
             key_id=self.key_id,
             key_name=self.key_name,
             wrapped_key=self.wrapped_key,
+            is_packed=self.is_packed,
         )
 
 

@@ -20,6 +20,7 @@ from damselfly.storage.entry import Entry
 from damselfly.storage.journal import RECORD_BYTES, Record, read_records
 from damselfly.storage.placing import place
 from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
+from damselfly.wire.packed_block import plain_header
 
 
 class EntryHome(Protocol):
@@ -431,7 +432,7 @@ class DiskEntry(Entry):
         return SendableBlock(
             file=content,
             offset=block_index * self.edition.block_bytes,
-            plain_bytes=record.plain_bytes,
+            header=plain_header(self.edition.edition_id, block_index, record.plain_bytes),
             body_crc32c=record.body_crc32c,
         )
 

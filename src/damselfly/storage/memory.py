@@ -17,6 +17,7 @@ from damselfly.errors import OutputError, StorageDamagedError, StorageFullError
 from damselfly.storage.entry import Entry
 from damselfly.storage.journal import Record
 from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
+from damselfly.wire.packed_block import plain_header
 
 
 def _memory_file() -> BinaryIO:
@@ -110,7 +111,7 @@ class MemoryEntry(Entry):
         return SendableBlock(
             file=self._file,
             offset=block_index * self.edition.block_bytes,
-            plain_bytes=record.plain_bytes,
+            header=plain_header(self.edition.edition_id, block_index, record.plain_bytes),
             body_crc32c=record.body_crc32c,
         )
 

@@ -12,33 +12,45 @@ from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.wire.ciphers.data_keys import DataKey
+from damselfly.wire.packed_block import PackedHeader
 
 
 @dataclass(frozen=True, slots=True)
 class SendableBlock:
-    """Where the plain bytes of one block lie, so that the kernel can send them.
+    """Where the body of one block lies, so that the kernel can send it.
 
     Attributes:
         file: Open for reading as long as the entry is; shared, so use offsets, never seek.
-        offset: First byte in the file.
-        plain_bytes: Length.
-        body_crc32c: CRC-32C of these bytes.
+        offset: First byte of the body in the file.
+        header: What the body is: plain bytes, or compressed or encrypted ones.
+        body_crc32c: CRC-32C of the body.
     """
 
     file: BinaryIO
     offset: int
-    plain_bytes: int
+    header: PackedHeader
     body_crc32c: int
 
 
 @dataclass(frozen=True, slots=True)
 class HeldBlock:
-    """A verified block to be stored."""
+    """A verified block to be stored.
+
+    Attributes:
+        block_index: The block.
+        body: How it shall lie: its plain bytes or, in a packed edition, what `header` says.
+        digest: BLAKE3 of the plain bytes.
+        body_crc32c: CRC-32C of the body.
+        header: What the body is; None: the plain bytes.
+        plain: The plain bytes of a body that is none, for who reads them at once; copied.
+    """
 
     block_index: int
     body: bytes | bytearray | memoryview
     digest: bytes
     body_crc32c: int
+    header: PackedHeader | None = None
+    plain: bytes | bytearray | memoryview | None = None
 
 
 class StoredEdition(Protocol):
@@ -70,7 +82,7 @@ class StoredEdition(Protocol):
 
     @property
     def content_path(self) -> str:
-        """The file that holds the content, empty when there is none."""
+        """The file that holds the content in plain, empty when there is none."""
 
     @property
     def held(self) -> BlockSet:
@@ -93,6 +105,8 @@ class StoredEdition(Protocol):
     def write_block(self, block: HeldBlock) -> None:
         """Store a verified block; storing it again changes nothing.
 
+        Only an entry whose edition `is_packed` takes other bodies than plain ones.
+
         Raises:
             StorageFullError: There is no room. The entry is dropped, nothing half stays.
         """
@@ -113,10 +127,10 @@ class StoredEdition(Protocol):
         """Record that all is held and checked; `digest` is that of the whole, if known."""
 
     def read_span(self, span: Span) -> bytes:
-        """Return bytes of held blocks.
+        """Return plain bytes of held blocks.
 
         Raises:
-            StorageDamagedError: The disk no longer has them.
+            StorageDamagedError: The disk no longer has them, or nobody here can decode them.
         """
 
     def sendable(self, block_index: int) -> SendableBlock | None:

@@ -155,6 +155,8 @@ class EditionTold(Message, frozen=True, tag="edition"):
         is_public: The source gave it to somebody who showed no credentials.
         cipher: Id of the cipher of its blocks; 0: it is not encrypted.
         key_id: Id of its data key; 0: it is not encrypted.
+        is_packed: Its blocks are compressed or encrypted where that is possible; a host that
+            can decode them keeps and passes them on as they come.
     """
 
     task_id: str
@@ -169,6 +171,7 @@ class EditionTold(Message, frozen=True, tag="edition"):
     is_public: bool = False
     cipher: int = 0
     key_id: int = 0
+    is_packed: bool = False
 
 
 class KeyTold(Message, frozen=True, tag="key"):

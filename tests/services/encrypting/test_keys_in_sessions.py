@@ -20,7 +20,7 @@ ANN, BOB = HostId("h-ann"), HostId("h-bob")
 TASK, EDITION = TaskId("a" * 64), EditionId("b" * 32)
 KEY = DataKey.of(Aes256Gcm(), bytes(range(32)), draw=random.Random(0).randbytes)
 TOLD = wire.EditionTold(
-    task_id=TASK, edition_id=EDITION, block_bytes=10, cipher=1, key_id=KEY.key_id
+    task_id=TASK, edition_id=EDITION, block_bytes=10, is_packed=True, cipher=1, key_id=KEY.key_id
 )
 LISTED = wire.BlocksListed(task_id=TASK, edition_id=EDITION, first_index=0, digests=bytes(32))
 SEALED = wire.Sealed(task_id=TASK, edition_id=EDITION, size_bytes=10)
@@ -50,6 +50,7 @@ class SuperNode:
             task_id=TASK,
             block_bytes=10,
             size_bytes=10,
+            is_packed=True,
             cipher=1,
             key_id=KEY.key_id,
         )

@@ -142,9 +142,9 @@ class Content:
         block = self._entry.sendable(block_index)
         if block is None:
             raise StorageDamagedError(path=self.spec.display_url, what="it left the cache")
-        if skipped >= block.plain_bytes:
+        if skipped >= block.header.plain_bytes:
             return None
-        return Stretch(block.file, block.offset + skipped, block.plain_bytes - skipped)
+        return Stretch(block.file, block.offset + skipped, block.header.plain_bytes - skipped)
 
     def _check_run(self) -> None:
         run = self._run

@@ -106,8 +106,9 @@ def edition_told(told: wire.EditionTold, spec: TaskSpec) -> Edition:
     Raises:
         RemoteProtocolError: It is none.
     """
-    is_possible = is_edition_id(told.edition_id) and bool(told.cipher) == bool(told.key_id)
-    if not is_possible or told.block_bytes <= 0:
+    is_possible = is_edition_id(told.edition_id) and told.block_bytes > 0
+    is_sealed_right = bool(told.cipher) == bool(told.key_id) and (told.is_packed or not told.cipher)
+    if not is_possible or not is_sealed_right:
         raise RemoteProtocolError("the SuperNode told an edition that cannot be")
     return Edition(
         edition_id=EditionId(told.edition_id),
@@ -119,6 +120,7 @@ def edition_told(told: wire.EditionTold, spec: TaskSpec) -> Edition:
         display_url=spec.display_url,
         cipher=told.cipher,
         key_id=told.key_id,
+        is_packed=told.is_packed,
     )
 
 

@@ -17,7 +17,7 @@ from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
 from damselfly.storage.store import BlockStore, SendableBlock
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.throttle import Throttle
-from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, PackedHeader, trailer
+from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
 
 SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
 # What is handed to the kernel and not sent yet; more would make a slot free long before its
@@ -127,29 +127,22 @@ class Uploads:
             block = entry.sendable(block_index)
             if block is None:
                 raise web.HTTPNotFound(text="this block is not held here\n")
-            header = PackedHeader(
-                edition_id=edition_id,
-                block_index=block_index,
-                plain_bytes=block.plain_bytes,
-                body_bytes=block.plain_bytes,
-            ).encode()
             with self._metrics.uploads_running.track_inprogress():
-                response = await self._stream(request, header, block)
+                response = await self._stream(request, block)
         except TimeoutError as exc:
             raise ConnectionResetError("the child takes no bytes") from exc
         finally:
             entry.unpin()
             if self._on_sent is not None:
                 self._on_sent(edition_id, block_index, host_id)
-        self._metrics.bytes_sent.inc(block.plain_bytes)
+        self._metrics.bytes_sent.inc(block.header.body_bytes)
         return response
 
-    async def _stream(
-        self, request: web.Request, header: bytes, block: SendableBlock
-    ) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, block: SendableBlock) -> web.StreamResponse:
+        header, body_bytes = block.header.encode(), block.header.body_bytes
         response = web.StreamResponse()
         response.content_type = "application/octet-stream"
-        response.content_length = HEADER_BYTES + block.plain_bytes + TRAILER_BYTES
+        response.content_length = HEADER_BYTES + body_bytes + TRAILER_BYTES
         await response.prepare(request)
         await response.write(header)
         transport = request.transport
@@ -157,9 +150,9 @@ class Uploads:
             raise ConnectionResetError("the child is gone")
         _limit_child(transport)
         loop = asyncio.get_running_loop()
-        step = SEND_BYTES if self._throttle.is_limited else block.plain_bytes
-        for start in range(0, block.plain_bytes, step):
-            count = min(step, block.plain_bytes - start)
+        step = SEND_BYTES if self._throttle.is_limited else body_bytes
+        for start in range(0, body_bytes, step):
+            count = min(step, body_bytes - start)
             await self._throttle.take(count)
             await loop.sendfile(transport, block.file, block.offset + start, count)
         await response.write(trailer(header, block.body_crc32c))

@@ -265,6 +265,7 @@ class Seeding:
             validators=answer.validators,
             digest=digest,
             display_url=spec.display_url,
+            is_packed=data_key is not None,
             cipher=data_key.cipher.cipher_id if data_key else 0,
             key_id=key_id,
         )

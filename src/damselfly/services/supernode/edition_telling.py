@@ -27,4 +27,5 @@ def edition_told(entry: StoredEdition, *, is_stale: bool) -> EditionTold:
         is_public=entry.is_public,
         cipher=edition.cipher,
         key_id=edition.key_id,
+        is_packed=edition.is_packed,
     )
