@@ -223,3 +223,29 @@ def test_rack_gets_each_block_once_whichever_of_its_hosts_takes_it() -> None:
 
     assert [grant.block_index for grant in grants] == [0, 0]
     assert {grant.host_id for grant in grants} == {ANN, CID}
+
+
+def test_next_block_goes_to_the_child_that_passed_its_last_one_on() -> None:
+    """Ann holds less, but nobody got block 0 from her yet; bob's block 1 is at ann already."""
+    plan = a_plan(slots=2, blocks=2, children=(ANN, BOB))
+    plan.end(ANN, 0, now_s=0.0)
+    plan.end(BOB, 1, now_s=0.0)
+    plan.hold(BOB, [1, 7], now_s=0.0)
+    plan.hold(ANN, [1], now_s=0.0)
+
+    grants = plan.seed(2, now_s=0.0)
+
+    assert grants == [Grant(BOB, 2)]
+
+
+def test_child_that_declined_its_block_or_came_again_has_none_to_pass_on() -> None:
+    plan = a_plan(slots=3, blocks=2, children=(ANN, BOB))
+    plan.decline(ANN, 0, now_s=0.0)
+    plan.end(BOB, 1, now_s=0.0)
+    plan.link(BOB, BlockSet(), now_s=0.0)
+    plan.check()
+
+    plan.hold(ANN, [1], now_s=0.0)
+
+    plan.check()
+    assert plan.seed(2, now_s=0.0)[0] == Grant(BOB, 2)

@@ -7,10 +7,15 @@ blocks many times (the study measured 1.4 to 19 times the bound). A block that j
 is not repeated at once either: its first child is about to give it to the others, and the
 SuperNode's link and CPU are for what nobody else has.
 
+A child that got a block first must give it to all the others, so the next one goes to the
+child with the fewest blocks that nobody else has yet: to each as its uplink allows. Whoever is
+behind gets no preference; its uplink may be full, and would be fuller with each block
+(docs/decisions/0026).
+
 Source: the shared scheduling study, sections 3.1, 3.2 and 10.3; BitTorrent's super-seeding.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -39,10 +44,12 @@ class _Child:
         given: Blocks it was granted, and got, or gets, or declined a moment ago.
         running: Blocks granted that have not been sent yet.
         rack: Where it is; hosts of one rack get each block once. Empty: in none.
+        alone_count: Blocks it was the first to be granted, and that no other child holds yet.
     """
 
     held: BlockSet
     rack: str
+    alone_count: int = 0
     given: BlockSet = field(default_factory=BlockSet)
     running: set[int] = field(default_factory=set)
 
@@ -62,6 +69,8 @@ class SeedPlan:
         # least sent ones are found by a few operations on integers. Invariant: each is a
         # subset of the one before it.
         self._sent_more: list[int] = []
+        # {block: the child that was granted it first}, while no other child holds it.
+        self._alone: dict[int, HostId] = {}
         # {block: when it last went out}, those that may not be repeated yet, oldest first.
         self._recent: dict[int, float] = {}
         self._recent_bits = 0
@@ -85,8 +94,10 @@ class SeedPlan:
 
     def link(self, host_id: HostId, held: BlockSet, *, rack: str = "", now_s: float) -> list[Grant]:
         """A child is there, and holds these blocks."""
+        self._forget_alone(host_id)  # a child that comes again begins anew
         self._children[host_id] = _Child(held.copy(), rack)
         self._count_as_sent(held)
+        self._share(held, host_id)
         return self.next(now_s=now_s)
 
     def hold(self, host_id: HostId, indices: Iterable[int], *, now_s: float) -> list[Grant]:
@@ -97,6 +108,7 @@ class SeedPlan:
         more = BlockSet.of(indices)
         child.held.update(more)
         self._count_as_sent(more)
+        self._share(more, host_id)
         return self.next(now_s=now_s)
 
     def end(self, host_id: HostId, block_index: int, *, now_s: float) -> list[Grant]:
@@ -112,6 +124,9 @@ class SeedPlan:
         if child is not None and block_index in child.given:
             if block_index in child.running:
                 self._take_back(block_index)
+            if self._alone.get(block_index) == host_id:
+                del self._alone[block_index]
+                child.alone_count -= 1
             self._declined.append((now_s, host_id, block_index))
         return self.end(host_id, block_index, now_s=now_s)
 
@@ -121,7 +136,19 @@ class SeedPlan:
         if child is not None:
             for block_index in child.running:
                 self._take_back(block_index)
+            self._forget_alone(host_id)
         return self.next(now_s=now_s)
+
+    def _share(self, blocks: Iterable[int], host_id: HostId) -> None:
+        """A child holds these blocks: whoever was alone with one is it no more."""
+        for block_index in blocks:
+            owner = self._alone.get(block_index, host_id)
+            if owner != host_id:
+                del self._alone[block_index]
+                self._children[owner].alone_count -= 1
+
+    def _forget_alone(self, host_id: HostId) -> None:
+        self._alone = {block: host for block, host in self._alone.items() if host != host_id}
 
     def _count_as_sent(self, blocks: BlockSet) -> None:
         """A block that a child has got elsewhere is in the swarm: it counts as sent once."""
@@ -178,6 +205,9 @@ class SeedPlan:
             child = self._children[grant.host_id]
             child.running.add(grant.block_index)
             child.given.add(grant.block_index)
+            if self._is_unsent(1 << grant.block_index):
+                self._alone[grant.block_index] = grant.host_id
+                child.alone_count += 1
             self._count(grant.block_index, now_s)
             grants.append(grant)
             free -= 1
@@ -191,8 +221,9 @@ class SeedPlan:
             if (bits := self._wanted_by(child) & ~racks.get(child.rack, 0))
         }
         hungry = [
-            (len(self._children[host_id].running), len(self._children[host_id].held), host_id)
+            (child.alone_count, len(child.running), len(child.held), host_id)
             for host_id in wanted
+            if (child := self._children[host_id])
         ]
         if not hungry:
             return None
@@ -200,9 +231,9 @@ class SeedPlan:
         # But never so many that one child's link holds up what others could pass on.
         running_max = min(max(2, -(-self._slots // len(hungry))), CHILD_GRANTS_MAX)
         fresh = self._least_sent(self.seeded.bits)
-        for running, _, host_id in sorted(hungry):
+        for _, running, _, host_id in sorted(hungry):
             if running >= running_max:
-                break
+                continue
             least = self._least_sent(wanted[host_id])
             # None goes out twice while another has not gone out at all.
             if self._is_unsent(fresh) and not self._is_unsent(least):
@@ -238,5 +269,8 @@ class SeedPlan:
         assert self.running_count <= self._slots
         for wider, narrower in zip(self._sent_more, self._sent_more[1:], strict=False):
             assert narrower & ~wider == 0
-        for child in self._children.values():
+        alone = Counter(self._alone.values())
+        for host_id, child in self._children.items():
+            assert child.alone_count == alone.pop(host_id, 0)
             assert all(index in child.given for index in iter_bits(BlockSet.of(child.running).bits))
+        assert not alone
