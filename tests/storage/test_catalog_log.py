@@ -91,7 +91,8 @@ def test_an_idle_entry_falls_asleep_and_wakes_as_it_was(root: Path) -> None:
         assert found(store, an_edition(1)) is entry
         block = entry.sendable(2)
         assert block is not None
-        assert os.pread(block.file.fileno(), block.plain_bytes, block.offset) == CONTENT[2000:]
+        count = block.header.plain_bytes
+        assert os.pread(block.file.fileno(), count, block.offset) == CONTENT[2000:]
         entry.close_files()
 
 

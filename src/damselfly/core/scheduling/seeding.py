@@ -53,6 +53,10 @@ class _Child:
     given: BlockSet = field(default_factory=BlockSet)
     running: set[int] = field(default_factory=set)
 
+    def rank(self) -> tuple[int, int, int]:
+        """Return what makes it the next to be given a block: the smallest is."""
+        return self.alone_count, len(self.running), len(self.held)
+
 
 class SeedPlan:
     """The seed blocks of one edition and the children that get them.
@@ -220,11 +224,7 @@ class SeedPlan:
             for host_id, child in self._children.items()
             if (bits := self._wanted_by(child) & ~racks.get(child.rack, 0))
         }
-        hungry = [
-            (child.alone_count, len(child.running), len(child.held), host_id)
-            for host_id in wanted
-            if (child := self._children[host_id])
-        ]
+        hungry = [(*self._children[host_id].rank(), host_id) for host_id in wanted]
         if not hungry:
             return None
         # One under way and one ahead, to hide the round trip; few children share all slots.
