@@ -19,6 +19,8 @@ class Fault(StrEnum):
 
     FLIP = "flip"  # one byte is another one, and the checksum tells
     LIE = "lie"  # other bytes with a right checksum: only the digest tells
+    SWAP = "swap"  # the body of another block under this one's header, with a right checksum
+    RENAME = "rename"  # the same body under another key id, with a right checksum
     STALL = "stall"  # half of it, then nothing
     CLOSE = "close"  # half of it, then the end
     NONE = "none"
@@ -40,6 +42,7 @@ class BadParent:
         self.target = ""
         self.spoiled_count = 0
         self.on_block: Callable[[], Awaitable[None]] | None = None
+        self._last_body = b""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -107,6 +110,17 @@ class BadParent:
                 answer[len(answer) // 2] ^= 1
             case Fault.LIE:
                 answer[len(answer) // 2] ^= 1
+                header, body = answer[:HEADER_BYTES], answer[HEADER_BYTES:-TRAILER_BYTES]
+                answer[-TRAILER_BYTES:] = trailer(bytes(header), crc32c.crc32c(body))
+            case Fault.SWAP:
+                header, body = answer[:HEADER_BYTES], answer[HEADER_BYTES:-TRAILER_BYTES]
+                other = self._last_body or bytes(reversed(body))
+                self._last_body = bytes(body)
+                answer[HEADER_BYTES:-TRAILER_BYTES] = other[: len(body)].ljust(len(body), b"x")
+                body = answer[HEADER_BYTES:-TRAILER_BYTES]
+                answer[-TRAILER_BYTES:] = trailer(bytes(header), crc32c.crc32c(body))
+            case Fault.RENAME:
+                answer[HEADER_BYTES - 1] ^= 1
                 header, body = answer[:HEADER_BYTES], answer[HEADER_BYTES:-TRAILER_BYTES]
                 answer[-TRAILER_BYTES:] = trailer(bytes(header), crc32c.crc32c(body))
             case Fault.STALL | Fault.CLOSE:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from damselfly.core.peer import HostId
+from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.options import (
     CacheOptions,
+    EncryptionOptions,
     SourceOptions,
     SuperNodeOptions,
     UploadOptions,
@@ -18,14 +20,26 @@ from damselfly.services.supernode.supernode_run import run_supernode
 from damselfly.telemetry.metrics import Metrics
 
 CACHE = CacheOptions(reserve_bytes=0)
+NO_ENCRYPTION = EncryptionOptions()
 SOURCE = SourceOptions(retries_max=1, connect_timeout_s=2.0, stall_timeout_s=5.0)
 
 
 @contextlib.asynccontextmanager
-async def a_supernode(folder: Path, source: SourceOptions = SOURCE) -> AsyncIterator[str]:
+async def a_supernode(
+    folder: Path,
+    source: SourceOptions = SOURCE,
+    *,
+    encryption: EncryptionOptions = NO_ENCRYPTION,
+    encrypt: tuple[EncryptRule, ...] = (),
+) -> AsyncIterator[str]:
     """Run a SuperNode inside the block; gives its address."""
     options = SuperNodeOptions(
-        listen="127.0.0.1:0", data=str(folder / "supernode"), cache=CACHE, source=source
+        listen="127.0.0.1:0",
+        data=str(folder / "supernode"),
+        cache=CACHE,
+        source=source,
+        encryption=encryption,
+        encrypt=encrypt,
     )
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
@@ -45,6 +59,7 @@ async def a_host(
     source: SourceOptions = SOURCE,
     *,
     quota_bytes: int = 0,
+    encrypt: tuple[EncryptRule, ...] = (),
 ) -> AsyncIterator[PeerHost]:
     """Run a host inside the block; without an address it has no SuperNode."""
     options = PeerHostOptions(
@@ -53,6 +68,7 @@ async def a_host(
         listen="127.0.0.1:0",
         uploads=UploadOptions(),
         source=source,
+        encrypt=encrypt,
     )
     store = open_store(folder / name, CacheOptions(quota_bytes=quota_bytes, reserve_bytes=0))
     try:

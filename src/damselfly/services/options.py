@@ -163,11 +163,17 @@ class EncryptionOptions:
         provider: The key provider: `file`, or the name of a plug-in.
         keys: What the provider needs: for `file` the path of the key file, which only
             damselfly's user may read. Empty: there are no keys, and nothing can be encrypted.
+        call_timeout_s: A cipher or key provider of a plug-in that does not answer for so long
+            has failed, and is not called again.
     """
 
     cipher: str = "aes-256-gcm"
     provider: str = "file"
     keys: str = ""
+    call_timeout_s: float = 10.0  # the longest block takes a hundredth, a key service a second
+
+    def __post_init__(self) -> None:
+        _require(self.call_timeout_s > 0, "call_timeout_s must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint
 from typing import Final
 
 from damselfly.errors import DamselflyError, PluginError
-from damselfly.services.plugins import Guard, find_plugins, load_plugin
+from damselfly.services.plugins import CALL_S, Guard, find_plugins, load_plugin
 from damselfly.telemetry.log import get_log
 from damselfly.wire.ciphers.cipher import CIPHER_ID_MAX, OVERHEAD_BYTES_MAX, Buffer, Cipher
 
@@ -72,9 +72,14 @@ class GuardedCipher:
 
 
 class Ciphers:
-    """Ciphers by name and by id; plug-ins are loaded when they are first asked for."""
+    """Ciphers by name and by id; plug-ins are loaded when they are first asked for.
 
-    def __init__(self) -> None:
+    Args:
+        call_s: How long a call of a plug-in may take.
+    """
+
+    def __init__(self, *, call_s: float = CALL_S) -> None:
+        self._call_s = call_s
         self._by_id: dict[int, Cipher] = {}
         self._has_loaded = False
 
@@ -131,7 +136,7 @@ class Ciphers:
 
     def _add(self, plugin: EntryPoint) -> Cipher:
         kind = load_plugin("cipher", plugin)
-        guard = Guard(f"cipher {plugin.name}")
+        guard = Guard(f"cipher {plugin.name}", call_s=self._call_s)
         made = GuardedCipher(plugin.name, guard.call(kind), guard)
         known = self._by_id.setdefault(made.cipher_id, made)
         if known.name != made.name:

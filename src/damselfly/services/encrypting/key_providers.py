@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from damselfly.errors import PluginError
-from damselfly.services.plugins import Guard, find_plugins, load_plugin
+from damselfly.services.plugins import CALL_S, Guard, find_plugins, load_plugin
 
 GROUP: Final = "damselfly.keys"
 
@@ -52,13 +52,13 @@ class KeyProvider(Protocol):
 class GuardedProvider:
     """A key provider of a plug-in, called with a limit in time; see `KeyProvider`."""
 
-    def __init__(self, name: str, keys: str) -> None:
+    def __init__(self, name: str, keys: str, *, call_s: float = CALL_S) -> None:
         plugin = next((each for each in find_plugins(GROUP) if each.name == name), None)
         shown = f"key provider {name}"
         if plugin is None:
             reason = f"is not installed here (entry point {GROUP})"
             raise PluginError(plugin=shown, reason=reason)
-        self._guard = Guard(shown)
+        self._guard = Guard(shown, call_s=call_s)
         self._provider: KeyProvider = self._guard.call(load_plugin("key provider", plugin), keys)
         self._shown = shown
 

@@ -98,9 +98,11 @@ def edition_keys_of(options: SuperNodeOptions) -> EditionKeys:
         KeyUnavailableError: The key file cannot be used.
         PluginError: The cipher or the key provider cannot be used.
     """
-    chosen, ciphers = options.encryption, Ciphers()
-    provider = GuardedProvider(chosen.provider, chosen.keys) if chosen.keys else None
-    if provider is not None:
+    chosen, call_s = options.encryption, options.encryption.call_timeout_s
+    ciphers = Ciphers(call_s=call_s)
+    provider: GuardedProvider | None = None
+    if chosen.keys:
+        provider = GuardedProvider(chosen.provider, chosen.keys, call_s=call_s)
         ciphers.by_name(chosen.cipher)
     return EditionKeys(
         ciphers,
