@@ -1,6 +1,7 @@
 """One block from a parent into the store, verified on the way."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import crc32c
@@ -26,12 +27,27 @@ BUFFERS_KEPT_MAX: Final = 8
 
 
 class BlockFetcher:
-    """Fetches the blocks of one edition."""
+    """Fetches the blocks of one edition.
 
-    def __init__(self, parts: DownloadParts, entry: StoredEdition, *, throttle: Throttle) -> None:
+    Args:
+        parts: Of its host.
+        entry: Where blocks go.
+        throttle: The download's own limit.
+        hash_along: Takes the bytes of each block that was stored, in a thread.
+    """
+
+    def __init__(
+        self,
+        parts: DownloadParts,
+        entry: StoredEdition,
+        *,
+        throttle: Throttle,
+        hash_along: Callable[[int, memoryview], None],
+    ) -> None:
         self._parts = parts
         self._entry = entry
         self._throttle = throttle
+        self._hash_along = hash_along
         self._buffers: list[bytearray] = []
 
     async def fetch(
@@ -100,10 +116,13 @@ class BlockFetcher:
             reason = f"it has {len(plain)} bytes instead of {length}"
 
         def check_and_store() -> str:
-            if trailer(answer.header_bytes, crc32c.crc32c(plain)) != answer.trailer:
+            body_crc32c = crc32c.crc32c(plain)
+            if trailer(answer.header_bytes, body_crc32c) != answer.trailer:
                 return "its CRC is wrong"
-            stored = store_block(self._entry, block_index, plain, expected)
-            return "" if stored else "its digest is wrong"
+            if not store_block(self._entry, block_index, plain, expected, body_crc32c=body_crc32c):
+                return "its digest is wrong"
+            self._hash_along(block_index, plain)
+            return ""
 
         if reason := reason or await asyncio.to_thread(check_and_store):
             raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)

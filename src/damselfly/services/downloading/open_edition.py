@@ -29,7 +29,7 @@ class OpenEdition:
         self.entry = entry
         self.readable = entry.held
         self.digests = {index: entry.digest_of(index) or b"" for index in self.readable}
-        self._fetcher = BlockFetcher(parts, entry, throttle=throttle)
+        self._fetcher = BlockFetcher(parts, entry, throttle=throttle, hash_along=self.hash_block)
         self._hasher: WholeHasher | None = None
 
     def bytes_of(self, blocks: BlockSet) -> int:
@@ -93,6 +93,11 @@ class OpenEdition:
         # What it fails with is told by `check`; nobody may ask any more.
         self._hasher.finished.add_done_callback(lambda end: end.cancelled() or end.exception())
         self._hasher.wake()
+
+    def hash_block(self, block_index: int, body: memoryview) -> None:
+        """Hash a block that was just stored, in a thread, while its bytes are in memory."""
+        if self._hasher is not None:
+            self._hasher.hash_along(block_index, body)
 
     def on_held(self, block_index: int) -> None:
         """There is one more block."""

@@ -10,6 +10,7 @@ from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.news import News
 from damselfly.services.downloading.open_edition import OpenEdition
 from damselfly.services.downloading.tally import Tally
+from damselfly.services.seeding.reading import Intake
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.throttle import Throttle
@@ -92,9 +93,12 @@ class OwnReading:
         entry = opened.entry
         span = opened.span_of(first_index, stop_index)
         try:
-            await self._parts.seeding.read_span(
-                self._spec, entry, span, opened.digests.get, self._on_block_of_run
+            intake = Intake(
+                on_block=self._on_block_of_run,
+                expected=opened.digests.get,
+                hash_along=opened.hash_block,
             )
+            await self._parts.seeding.read_span(self._spec, entry, span, intake)
             if entry.edition.size_bytes is not None and span is None:
                 self._wanting.handle(core.Sealed(block_count=entry.edition.layout.block_count))
         except DamselflyError as exc:

@@ -5,6 +5,7 @@ passed over, so a source that can only give the whole again still resumes a down
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +29,12 @@ PART_BYTES: Final = 1 << 20  # between two looks at a rate limit
 
 
 def store_block(
-    entry: StoredEdition, block_index: int, body: memoryview, expected: bytes | None
+    entry: StoredEdition,
+    block_index: int,
+    body: memoryview,
+    expected: bytes | None,
+    *,
+    body_crc32c: int | None = None,
 ) -> bytes | None:
     """Verify a block and store it; return its digest, None when it is not the expected one.
 
@@ -37,8 +43,25 @@ def store_block(
     digest = blake3.blake3(body).digest()
     if expected is not None and digest != expected:
         return None
-    entry.write_block(HeldBlock(block_index, body, digest, crc32c.crc32c(body)))
+    if body_crc32c is None:
+        body_crc32c = crc32c.crc32c(body)
+    entry.write_block(HeldBlock(block_index, body, digest, body_crc32c))
     return digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What becomes of the blocks of a reading.
+
+    Attributes:
+        on_block: Told of each that was stored.
+        expected: Returns the digest that a block must have, None when it is not known.
+        hash_along: Takes the bytes of each, in a thread, as long as they are in memory.
+    """
+
+    on_block: BlockHandler
+    expected: Callable[[int], bytes | None] = lambda _: None
+    hash_along: Callable[[int, memoryview], None] = lambda _, __: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +86,13 @@ class BlockReader:
         *,
         url: str,
         throttle: Throttle,
-        expected: Callable[[int], bytes | None],
-        on_block: BlockHandler,
+        intake: Intake,
         on_bytes: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._entry = entry
         self._url = url
         self._throttle = throttle
-        self._expected = expected
-        self._on_block = on_block
+        self._intake = intake
         self._on_bytes = on_bytes
         self._block_bytes = entry.edition.block_bytes
         self.position = 0
@@ -154,18 +175,22 @@ class BlockReader:
             self._spare.append(ready.buffer)
 
     async def _store(self, block_index: int, body: memoryview) -> None:
-        known = self._entry.digest_of(block_index)
-        expected = known or self._expected(block_index)
-        if known is not None:
-            digest = await asyncio.to_thread(lambda: blake3.blake3(body).digest())
-            if digest != known:
-                self._raise_changed(block_index)
-            return
-        stored = await asyncio.to_thread(store_block, self._entry, block_index, body, expected)
+        is_held = self._entry.digest_of(block_index) is not None
+        stored = await asyncio.to_thread(self._take_in, block_index, body)
         if stored is None:
             self._raise_changed(block_index)
-        else:
-            self._on_block(block_index, stored)
+        elif not is_held:
+            self._intake.on_block(block_index, stored)
+
+    def _take_in(self, block_index: int, body: memoryview) -> bytes | None:
+        """Store a block, or compare it with the one that is held; None: it is another one."""
+        known = self._entry.digest_of(block_index)
+        if known is not None:
+            return known if blake3.blake3(body).digest() == known else None
+        stored = store_block(self._entry, block_index, body, self._intake.expected(block_index))
+        if stored is not None:
+            self._intake.hash_along(block_index, body)
+        return stored
 
     def _raise_changed(self, block_index: int) -> None:
         raise SourceChangedError(
@@ -176,6 +201,9 @@ class BlockReader:
 class WholeHasher:
     """Hashes the whole while its blocks come in, as far as they are there from the start on.
 
+    A block whose turn it is when it is stored is hashed where it lies in memory; others are read
+    again when their turn comes.
+
     Attributes:
         finished: The end of `run`, for whoever started it.
     """
@@ -183,6 +211,7 @@ class WholeHasher:
     def __init__(self, entry: StoredEdition, algorithm: str, *, checksum: str = "") -> None:
         self._entry = entry
         self._algorithm = algorithm
+        self._lock = threading.Lock()  # guards the hasher, and whose turn it is
         self._hasher = new_hasher(algorithm)
         name, _, self._checksum = checksum.partition(":")
         self._checking = new_hasher(name) if name else None
@@ -206,27 +235,41 @@ class WholeHasher:
             await self._news.wait()
             self._news.clear()
             is_ending = self._is_ending
-            while await asyncio.to_thread(self._hash_next):
-                pass
+            while self._is_next_held():
+                await asyncio.to_thread(self._hash_next)
             if is_ending:
                 return
 
-    def _hash_next(self) -> bool:
+    def hash_along(self, block_index: int, body: memoryview) -> None:
+        """Hash a block that was just stored, if it is its turn; may be called in any thread."""
+        if block_index > self._next_index + 1:
+            return  # what is before it is not even coming
+        with self._lock:
+            if block_index == self._next_index:
+                self._take(body)
+
+    def _is_next_held(self) -> bool:
+        return self._entry.digest_of(self._next_index) is not None
+
+    def _hash_next(self) -> None:
         """Hash the next block, if it is there."""
         entry = self._entry
-        if entry.digest_of(self._next_index) is None:
-            return False
-        size = entry.edition.size_bytes
-        stop = (self._next_index + 1) * entry.edition.block_bytes
-        layout = BlockLayout(
-            size_bytes=stop if size is None else size, block_bytes=entry.edition.block_bytes
-        )
-        data = entry.read_span(layout.span(self._next_index))
-        self._hasher.update(data)
+        with self._lock:
+            if not self._is_next_held():
+                return  # it was hashed in the meantime
+            size = entry.edition.size_bytes
+            stop = (self._next_index + 1) * entry.edition.block_bytes
+            layout = BlockLayout(
+                size_bytes=stop if size is None else size, block_bytes=entry.edition.block_bytes
+            )
+            self._take(entry.read_span(layout.span(self._next_index)))
+
+    def _take(self, body: bytes | memoryview) -> None:
+        """Hash the next block; the caller has the lock."""
+        self._hasher.update(body)
         if self._checking is not None:
-            self._checking.update(data)
+            self._checking.update(body)
         self._next_index += 1
-        return True
 
     def digest(self) -> Digest:
         """Return the digest of what was hashed."""

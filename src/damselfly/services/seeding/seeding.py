@@ -45,7 +45,7 @@ from damselfly.errors import (
 )
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
-from damselfly.services.seeding.reading import BlockReader, WholeHasher
+from damselfly.services.seeding.reading import BlockReader, Intake, WholeHasher
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
@@ -311,11 +311,12 @@ class Seeding:
             listener.on_block(block_index, digest)
             hasher.wake()
 
+        intake = Intake(on_block=on_block, hash_along=hasher.hash_along)
         attempt = 0
         while True:
             held_before = len(entry.held)
             try:
-                await self._read_missing(spec, entry, on_block, reading)
+                await self._read_missing(spec, entry, intake, reading)
             except SourceUnreachableError as exc:
                 # Each attempt that gave a block starts the count anew.
                 attempt = 1 if len(entry.held) > held_before else attempt + 1
@@ -331,11 +332,11 @@ class Seeding:
         self,
         spec: TaskSpec,
         entry: StoredEdition,
-        on_block: Callable[[int, bytes], None],
+        intake: Intake,
         reading: SourceReading | None,
     ) -> None:
         if reading is not None:
-            await self._read(spec, entry, reading, lambda _: None, on_block)
+            await self._read(spec, entry, reading, intake)
             return
         edition = entry.edition
         can_compare = spec.digest is not None or edition.validators.has_any
@@ -343,10 +344,10 @@ class Seeding:
             # Parts cannot be asked for safely: all again, past what is held and still equal.
             async with await self._ask(spec) as whole:
                 self._check_same(spec, entry, whole)
-                await self._read(spec, entry, whole, lambda _: None, on_block)
+                await self._read(spec, entry, whole, intake)
             return
         for span in gap_spans(edition.layout, entry.held):
-            if await self.read_span(spec, entry, span, lambda _: None, on_block):
+            if await self.read_span(spec, entry, span, intake):
                 return
 
     async def read_span(
@@ -354,8 +355,7 @@ class Seeding:
         spec: TaskSpec,
         entry: StoredEdition,
         span: Span | None,
-        expected: Callable[[int], bytes | None],
-        on_block: Callable[[int, bytes], None],
+        intake: Intake,
     ) -> bool:
         """Read one span, None is all, from the source; True: the source gave the whole instead.
 
@@ -363,15 +363,14 @@ class Seeding:
             spec: What to ask for.
             entry: Where it goes.
             span: It begins where a block begins.
-            expected: Returns the digest that a block must have, None when it is not known.
-            on_block: Called for each block that was stored.
+            intake: What becomes of its blocks.
 
         Raises:
             SourceError: The source did not give it, or has another edition.
         """
         async with await self._ask(spec, entry, span) as reading:
             self._check_same(spec, entry, reading)
-            await self._read(spec, entry, reading, expected, on_block)
+            await self._read(spec, entry, reading, intake)
             return reading.answer.status != PARTIAL
 
     def _check_same(self, spec: TaskSpec, entry: StoredEdition, reading: SourceReading) -> None:
@@ -391,15 +390,13 @@ class Seeding:
         spec: TaskSpec,
         entry: StoredEdition,
         reading: SourceReading,
-        expected: Callable[[int], bytes | None],
-        on_block: Callable[[int, bytes], None],
+        intake: Intake,
     ) -> None:
         reader = BlockReader(
             entry,
             url=spec.display_url,
             throttle=self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
-            expected=expected,
-            on_block=on_block,
+            intake=intake,
             on_bytes=self._metrics.source_bytes.inc,
         )
         await reader.read(reading)
