@@ -184,6 +184,7 @@ class FakeSource:
         requests: What was asked for, `/stats` apart.
         headers_seen: The headers of the same requests.
         accepts_seen: Their Accept lines, one by one.
+        connections: Those that they came by, each once.
         bytes_sent: Bytes of bodies that were handed to the connections.
         given_whole: (begin, end) of each answer whose bytes were all taken, as counted moments.
     """
@@ -192,6 +193,7 @@ class FakeSource:
         self.requests: list[Request] = []
         self.headers_seen: list[Mapping[str, str]] = []
         self.accepts_seen: list[list[str]] = []
+        self.connections: set[object] = set()
         self.bytes_sent = 0
         self._moments = itertools.count()
         self.given_whole: list[tuple[int, int]] = []
@@ -240,6 +242,7 @@ class FakeSource:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/stats":
             return web.json_response(self.statistics)
+        self.connections.add(request.protocol)
         self.headers_seen.append(dict(request.headers))
         self.accepts_seen.append(request.headers.getall("Accept", []))
         content = self.contents.get(request.path)

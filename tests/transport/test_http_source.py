@@ -252,3 +252,42 @@ async def test_a_large_content_of_unknown_length_ends_with_its_last_bytes(
     async with await http.read(spec_of(fake)) as reading:
         assert reading.answer.stop_byte is None
         assert await body_of(reading, part_bytes=1 << 20) == data
+
+
+async def test_sources_are_told_who_asks(fake: FakeSource, http: HttpSource) -> None:
+    fake.add("/f", DATA)
+
+    await read_all(http, spec_of(fake))
+
+    assert fake.headers_seen[0]["User-Agent"].startswith("damselfly/")
+
+
+async def test_the_connection_of_a_large_body_is_used_again(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    large = random_bytes(3_000_000, seed=2)
+    fake.add("/f", large)
+    fake.add("/small", DATA)
+
+    for _ in range(2):
+        reading = await http.read(spec_of(fake))
+        async with reading:
+            assert await body_of(reading, part_bytes=1 << 20) == large
+    _, data = await read_all(http, spec_of(fake, "/small"))
+
+    assert data == DATA
+    assert len(fake.connections) == 1
+
+
+async def test_a_connection_with_more_than_the_body_is_not_used_again(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    large = random_bytes(3_000_000, seed=2)
+    fake.add("/f", large, lie_bytes=-10)
+
+    for _ in range(2):
+        reading = await http.read(spec_of(fake))
+        async with reading:
+            assert await body_of(reading, part_bytes=1 << 20) == large
+
+    assert len(fake.connections) == 2

@@ -2,13 +2,15 @@
 
 The HTTP library reads the head; a long body of known length needs no more parsing, so its
 connection is taken over here. The library would copy each byte three times: into an object
-per piece, into a whole, into the block.
+per piece, into a whole, into the block. After the last byte it gets its connection back, for
+the next request.
 """
 
 import asyncio
 from typing import Final
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from damselfly.transport.wakeups import WakeUps
 
@@ -16,11 +18,26 @@ DIRECT_BYTES_MIN: Final = 256 << 10  # below it there is nothing to win
 
 
 class DirectBody(asyncio.BufferedProtocol):
-    """A body that comes in on a connection that was the library's."""
+    """A body that comes in on a connection that was the library's.
 
-    def __init__(self, transport: asyncio.Transport, before: asyncio.BaseProtocol) -> None:
+    Args:
+        transport: The connection.
+        before: The library's protocol; it wants to know when the connection is gone.
+        content: Where the library would have read the body.
+        missing_bytes: What will come here of it.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        before: ResponseHandler,
+        content: aiohttp.StreamReader,
+        missing_bytes: int,
+    ) -> None:
         self._transport = transport
-        self._before = before  # it wants to know when the connection is gone
+        self._before = before
+        self._content = content
+        self._missing_bytes = missing_bytes
         self._wakeups = WakeUps(transport)
         self._target = memoryview(b"")
         self._filled = 0
@@ -50,6 +67,18 @@ class DirectBody(asyncio.BufferedProtocol):
             answer.result()
         finally:
             self._answer = None  # nobody would hear of its end any more
+        self._missing_bytes -= len(buffer)
+        if not self._missing_bytes:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Let the library keep the connection, unless more comes than the body has bytes."""
+        if self._end is not None or self._wakeups.pending_bytes():
+            return  # the reader's end closes it
+        self._wakeups.wait_for(1)
+        self._transport.set_protocol(self._before)
+        self._before.resume_reading(resume_parser=False)  # of a body that it has not seen
+        self._content.feed_eof()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the protocol's signature
         """Give the place where the next bytes belong."""
@@ -83,11 +112,12 @@ class DirectBody(asyncio.BufferedProtocol):
 
 def take_over(
     response: aiohttp.ClientResponse, missing_bytes: int
-) -> tuple[bytearray, DirectBody] | None:
+) -> tuple[bytearray, DirectBody | None] | None:
     """Take the connection of an answer over, if that is worth it.
 
     Returns:
-        What came of the body already, and the rest; None: the library goes on reading.
+        What came of the body already, and the rest, if there is one; None: the library goes on
+        reading.
     """
     connection = response.connection
     if connection is None or missing_bytes < DIRECT_BYTES_MIN:
@@ -95,11 +125,12 @@ def take_over(
     transport, before = connection.transport, connection.protocol
     if transport is None or before is None or transport.is_closing():
         return None
-    assert isinstance(transport, asyncio.Transport)
     came = bytearray()
     while more := response.content.read_nowait(-1):  # which may let the library read on
         came += more
-    transport.pause_reading()
-    body = DirectBody(transport, before)
+    if response.connection is None:
+        return came, None  # that was all
+    before.pause_reading()  # its timeout rests as well
+    body = DirectBody(transport, before, response.content, missing_bytes - len(came))
     transport.set_protocol(body)
     return came, body

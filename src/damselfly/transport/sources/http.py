@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final, NoReturn, Self
 from urllib.parse import urlsplit
 
@@ -165,6 +166,7 @@ class HttpSource:
                 requote_redirect_url=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("Accept-Encoding",),
+                headers={"User-Agent": f"damselfly/{version('damselfly')}"},
             )
         return self._client
 
