@@ -27,8 +27,9 @@ CONFIG: Final = "/etc/containerd/config.toml"
 CERTS_D: Final = "/etc/containerd/certs.d"
 DEFAULT: Final = "_default"  # the folder for every registry without one of its own
 
-# {version of config.toml: the plugin whose registry settings count}
-_PLUGINS: Final = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images"}
+_IMAGES_PLUGIN: Final = "io.containerd.cri.v1.images"
+# {version of config.toml: the plugin whose registry settings count}; 4 came with containerd 2.4
+_PLUGINS: Final = {2: "io.containerd.grpc.v1.cri", 3: _IMAGES_PLUGIN, 4: _IMAGES_PLUGIN}
 _HEADER: Final = "# `damselfly install containerd` wrote this; `damselfly uninstall` undoes it.\n"
 _TABLE: Final = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _HOST_TABLE: Final = re.compile(r"^[ \t]*\[host[ \t]*\.", re.MULTILINE)
@@ -81,7 +82,7 @@ def _registry_table(config: dict[str, Any]) -> dict[str, Any]:
     """
     version = config.get("version", 2)
     if version not in _PLUGINS:
-        what = f"its layout is version {version}, and only versions 2 and 3 are known here"
+        what = f"its layout is version {version}, and only versions 2 to 4 are known here"
         raise unreadable(CONFIG, what)
     table: Any = config
     for key in ("plugins", _PLUGINS[version], "registry"):
