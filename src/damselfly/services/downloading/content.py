@@ -7,7 +7,7 @@ the whole has been checked. So a content that is not what it promised never gets
 
 import itertools
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -19,6 +19,7 @@ from damselfly.storage.store import StoredEdition
 from damselfly.wire.local_messages import ProviderBytes
 
 _readers: Final = itertools.count()
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,20 @@ class Stretch:
         if len(data) != self.count:
             raise StorageDamagedError(path=self.file.name, what="it is shorter than it was")
         return data
+
+    def read_if_cached(self) -> bytes | bytearray | None:
+        """Return the bytes, None if that would mean to wait for the disk."""
+        data = bytearray(self.count)
+        try:
+            count = os.preadv(self.file.fileno(), [data], self.offset, _NOWAIT)
+        except OSError:
+            return None  # not in memory, or a file system that does not know
+        return data if count == self.count else None
+
+    def pieces(self, bytes_max: int) -> Iterator["Stretch"]:
+        """Yield it in pieces."""
+        for start in range(0, self.count, bytes_max):
+            yield Stretch(self.file, self.offset + start, min(bytes_max, self.count - start))
 
 
 class Content:
