@@ -12,10 +12,12 @@ from pathlib import Path
 from engines.images import CONFIG, MANIFEST, Blob, Image, Pusher, artifact, layer
 from engines.registries import Registry
 from engines.swarm import a_swarm, settings_of
-from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line
+from memory import use_memory
+from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line, size_of
 
 MANIFESTS, FIRST_BYTES = 20, 3
 LARGE_BYTES = 500 * MB
+COPIES_WRITTEN = 4  # the SuperNode's, the daemon's, the engine's, and room
 MANIFEST_LIMIT_MS, FIRST_BYTE_LIMIT_MS, COLD_LIMIT = 20, 50, 1.1
 
 
@@ -45,9 +47,10 @@ def _images(
         made = an_image(f"alone-{turn}", total_mb=arguments.size)
         pusher.push(f"{REPOSITORY}-{turn}", ["v1"], made)
         reference = f"{registry.host}/{REPOSITORY}-{turn}:v1"
-        cold.append(through.pull(reference))
-        direct.append(straight.pull(reference))
-        warm.append(through.pull(reference))
+        for engine, seconds in ((through, cold), (straight, direct), (through, warm)):
+            engine.forget()
+            use_memory(folder, COPIES_WRITTEN * size_of(made))
+            seconds.append(engine.pull(reference))
         if not (through.holds(made) and straight.holds(made)):
             raise RuntimeError("an engine has not got its image")
         del made

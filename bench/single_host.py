@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from memory import use_memory
+
 BIN = Path(sys.executable).parent
 SIZES = {"10 KB": (10_000, 9), "10 MB": (10_000_000, 7), "1 GiB": (1 << 30, 3)}
 
@@ -101,7 +103,10 @@ def measure(base: str, folder: Path, socket: str, name: str) -> list[str]:
         write_random(content, size, turn)
         url = f"{base}/content?turn={turn}-{size}"  # cold: a task that nobody has
         output = folder / "output"
+        use_memory(folder, 3 * size)
         curls.append((curl(url, output), 0.0))
+        output.unlink()
+        use_memory(folder, 3 * size)
         colds.append(dfget(url, output, "--socket", socket))
         warms.append(dfget(url, output, "--socket", socket))
     base_s = statistics.median(seconds for seconds, _ in curls)

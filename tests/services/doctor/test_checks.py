@@ -116,6 +116,14 @@ def test_engines_that_are_not_set_up_are_told_how(tmp_path: Path) -> None:
     ]
 
 
+def test_advice_names_the_port_of_a_daemon_that_is_elsewhere(tmp_path: Path) -> None:
+    root = a_host(tmp_path, "podman")
+
+    (finding,) = check_engines(a_scene(root=root, proxy="127.0.0.1:7000"))
+
+    assert finding.advice == "run `damselfly install podman --proxy 127.0.0.1:7000`"
+
+
 def test_engines_that_are_set_up_are_fine(tmp_path: Path) -> None:
     root = a_host(tmp_path, "containerd", "dockerd", "podman", "crio")
     for engine in Engine:

@@ -10,6 +10,7 @@ from damselfly.services.engine_setup import containerd, docker, registries_conf
 from damselfly.services.engine_setup.host_files import HostFiles
 from damselfly.services.engine_setup.installed import Installed, text_of
 from damselfly.services.engine_setup.plans import Engine
+from damselfly.services.options import ProxyOptions
 
 PROGRAMS: Final = {
     Engine.CONTAINERD: "containerd",
@@ -51,6 +52,7 @@ def _is_there(host: HostFiles, engine: Engine) -> bool:
 
 def _finding(scene: Scene, host: HostFiles, engine: Engine) -> Finding:
     check, command = f"engine {engine}", f"damselfly install {engine}"
+    where = f" --proxy {scene.proxy}" if scene.proxy not in ("", ProxyOptions().listen) else ""
     try:
         told = {file.proxy_url for file in Installed(host).files.values() if engine in file.engines}
         url = next(iter(told), f"http://{scene.proxy}")
@@ -60,9 +62,9 @@ def _finding(scene: Scene, host: HostFiles, engine: Engine) -> Finding:
     except EngineConfigError as exc:
         return failed(check, f"its files cannot be judged: {exc}", "correct what it names")
     if fault and told:
-        return failed(check, f"it was set up, but {fault}", f"run `{command}` again")
+        return failed(check, f"it was set up, but {fault}", f"run `{command}{where}` again")
     if fault:
-        return warning(check, f"it is not set up: {fault}", f"run `{command}`")
+        return warning(check, f"it is not set up: {fault}", f"run `{command}{where}`")
     if scene.proxy and url != f"http://{scene.proxy}":
         text = f"it is set up for {url}, but the daemon is on {scene.proxy}"
         return failed(check, text, f"run `{command} --proxy {scene.proxy}`")
