@@ -14,7 +14,7 @@ CHECKSUMS = ("md5", "sha1", "crc32c")  # good against accidents alone
 class Hasher(Protocol):
     """What all of them can do."""
 
-    def update(self, data: bytes, /) -> object:
+    def update(self, data: bytes | memoryview, /) -> object:
         """Take in more bytes."""
 
     def hexdigest(self) -> str:
@@ -27,7 +27,7 @@ class _Crc32c:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._value = crc32c.crc32c(data, self._value)
 
     def hexdigest(self) -> str:
