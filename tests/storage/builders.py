@@ -4,6 +4,7 @@ import random
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import blake3
@@ -13,9 +14,27 @@ from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.storage.disk import DiskStore
 from damselfly.storage.disk_entry import DiskEntry
 from damselfly.storage.store import HeldBlock, StoredEdition
+from damselfly.wire.codecs.byte_planes import two_byte_planes
+from damselfly.wire.codecs.zstd import ZstdCodec
+from damselfly.wire.packing import Codecs
 
 BLOCK_BYTES = 1000
 CONTENT_BYTES = 2500  # three blocks, the last one short
+CODECS: Codecs = {1: ZstdCodec(), 2: two_byte_planes()}
+
+
+@dataclass
+class Usually:
+    """What builders do when a test does not say.
+
+    Attributes:
+        is_packed: Editions are packed.
+    """
+
+    is_packed: bool = False
+
+
+USUALLY = Usually()
 
 
 class HandClock:
@@ -41,12 +60,14 @@ def an_edition(
     task: int = 1,
     size_bytes: int | None = CONTENT_BYTES,
     block_bytes: int = BLOCK_BYTES,
+    is_packed: bool | None = None,
 ) -> Edition:
     return Edition(
         edition_id=EditionId(f"{name:032x}"),
         task_id=TaskId(f"{task:064x}"),
         block_bytes=block_bytes,
         size_bytes=size_bytes,
+        is_packed=USUALLY.is_packed if is_packed is None else is_packed,
     )
 
 
@@ -76,6 +97,7 @@ def a_disk_store(
     reserve_bytes: int = 0,
     boot_id: str = "boot-1",
     clock: Callable[[], float] | None = None,
+    codecs: Codecs | None = None,
 ) -> Iterator[DiskStore]:
     store = DiskStore(
         root,
@@ -83,6 +105,7 @@ def a_disk_store(
         reserve_bytes=reserve_bytes,
         boot_id=boot_id,
         now_wall_s=clock or HandClock(),
+        codecs=CODECS if codecs is None else codecs,
     )
     try:
         yield store

@@ -31,9 +31,12 @@ from damselfly.core.task import Edition, EditionId, TaskId, is_edition_id, is_ta
 from damselfly.errors import StorageDamagedError, StorageFullError, StorageUnusableError
 from damselfly.storage.catalog import EditionFile, read_edition_file
 from damselfly.storage.catalog_log import CatalogLog, Dropped, Put
+from damselfly.storage.decoded import DecodedBlocks
 from damselfly.storage.disk_entry import DiskEntry, folder_of
 from damselfly.storage.eviction_queue import EvictionQueue
+from damselfly.storage.packed.packed_entry import PackedEntry
 from damselfly.storage.store import StoredEdition
+from damselfly.wire.packing import Codecs
 
 MARKER: Final = "damselfly-store"
 SLEEP_S: Final = 60.0  # who comes back after that reads a journal again: some kilobytes
@@ -76,6 +79,8 @@ class DiskStore:
     Attributes:
         root: The folder.
         boot_id: Names this run of the machine.
+        codecs: With which bodies of packed blocks are decoded.
+        decoded: What was decoded last, of all entries.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class DiskStore:
         reserve_bytes: int = 0,
         boot_id: str,
         now_wall_s: Callable[[], float],
+        codecs: Codecs | None = None,
     ) -> None:
         """Take the folder, and take over what is in it.
 
@@ -94,6 +100,8 @@ class DiskStore:
         """
         self.root = root
         self.boot_id = boot_id
+        self.codecs = codecs or {}
+        self.decoded = DecodedBlocks()
         self._now_wall_s = now_wall_s
         self._quota_bytes = quota_bytes
         self._reserve_bytes = reserve_bytes
@@ -164,7 +172,7 @@ class DiskStore:
         if not (known.is_sealed and (known.is_settled or self._is_this_boot(known))):
             return False
         if edition is not None:
-            entry = DiskEntry(self, edition)
+            entry = self._new_entry(edition)
             entry.adopt(known, row.stored_bytes)
             self._add(entry)
         return True
@@ -179,7 +187,7 @@ class DiskStore:
         if known is None or edition is None or edition.edition_id != folder.name:
             shutil.rmtree(folder, ignore_errors=True)  # half made, or half dropped
             return
-        entry = DiskEntry(self, edition)
+        entry = self._new_entry(edition)
         try:
             entry.load(known, is_same_boot=self._is_this_boot(known))
         except (StorageDamagedError, OSError):
@@ -214,6 +222,9 @@ class DiskStore:
     def _rows(self) -> Iterator[Put]:
         return (Put(entry.known(), entry.stored_bytes) for entry in self.entries())
 
+    def _new_entry(self, edition: Edition) -> DiskEntry:
+        return PackedEntry(self, edition) if edition.is_packed else DiskEntry(self, edition)
+
     def now_wall_s(self) -> float:
         """Return seconds since 1970."""
         return self._now_wall_s()
@@ -227,7 +238,7 @@ class DiskStore:
         with self._lock:
             entry = self.find(edition.edition_id)
             if entry is None:
-                entry = DiskEntry(self, edition)
+                entry = self._new_entry(edition)
                 entry.pin()
                 self._create(entry)
                 self._add(entry)

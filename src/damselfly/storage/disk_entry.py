@@ -16,11 +16,13 @@ from damselfly.core.digest import Digest
 from damselfly.core.task import Edition
 from damselfly.errors import StorageDamagedError
 from damselfly.storage.catalog import EditionFile, write_edition_file
+from damselfly.storage.decoded import DecodedBlocks
 from damselfly.storage.entry import Entry
 from damselfly.storage.journal import RECORD_BYTES, Record, read_records
 from damselfly.storage.placing import place
 from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
-from damselfly.wire.packed_block import plain_header
+from damselfly.wire.packed_block import PackedHeader, is_plain, plain_header
+from damselfly.wire.packing import Codecs
 
 
 class EntryHome(Protocol):
@@ -29,10 +31,14 @@ class EntryHome(Protocol):
     Attributes:
         root: Its folder.
         boot_id: Names this run of the machine.
+        codecs: With which bodies of packed blocks are decoded.
+        decoded: What was decoded last, of all entries.
     """
 
     root: Path
     boot_id: str
+    codecs: Codecs
+    decoded: DecodedBlocks
 
     def now_wall_s(self) -> float:
         """Return seconds since 1970."""
@@ -61,7 +67,13 @@ def folder_of(root: Path, edition: Edition) -> Path:
 
 
 class DiskEntry(Entry):
-    """One edition on disk."""
+    """One edition on disk, in plain: each block lies where it lies in the content.
+
+    `packed/packed_entry.py` has the other layout, and overrides what differs.
+    """
+
+    _bytes_name = "content"
+    _record_bytes = RECORD_BYTES
 
     __slots__ = (
         "_content",
@@ -85,8 +97,13 @@ class DiskEntry(Entry):
 
     @property
     def content_path(self) -> str:
-        """The file with the content."""
-        return str(self._folder / "content")
+        """The file that holds the content in plain, empty when there is none."""
+        return self._bytes_path
+
+    @property
+    def _bytes_path(self) -> str:
+        """The file with the blocks."""
+        return str(self._folder / self._bytes_name)
 
     # --- files
 
@@ -95,7 +112,7 @@ class DiskEntry(Entry):
         if self._content is None or self._journal is None:
             # A sealed one may have been made read-only, as the hard link that it may be.
             access = os.O_RDONLY if self.is_sealed else os.O_RDWR | os.O_CREAT
-            content = os.open(self.content_path, access | os.O_CLOEXEC, 0o600)
+            content = os.open(self._bytes_path, access | os.O_CLOEXEC, 0o600)
             self._content = os.fdopen(content, "rb" if self.is_sealed else "r+b", buffering=0)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             journal = os.open(self._folder / "journal", flags, 0o600)
@@ -123,8 +140,17 @@ class DiskEntry(Entry):
         self._write_edition_file()
         with self._lock:
             content, _ = self._files()
-            if self.edition.size_bytes is not None:
-                os.ftruncate(content.fileno(), self.edition.size_bytes)
+            self._shape(content)
+
+    def _shape(self, content: BinaryIO) -> None:
+        """Give the file the length that it will have, as far as that is known."""
+        if self.edition.size_bytes is not None:
+            os.ftruncate(content.fileno(), self.edition.size_bytes)
+
+    @staticmethod
+    def _read_records(data: bytes) -> Iterator[Record]:
+        """Yield the records of a journal up to the first that is torn or wrong."""
+        return read_records(data)
 
     def adopt(self, known: EditionFile, stored_bytes: int) -> None:
         """Take over a sealed entry as the catalog has it, asleep, without a look at the disk."""
@@ -154,7 +180,7 @@ class DiskEntry(Entry):
         except OSError as exc:
             what = exc.strerror or str(exc)
             raise StorageDamagedError(path=str(self._folder), what=what) from exc
-        records = {record.block_index: record for record in read_records(data)}
+        records = {record.block_index: record for record in self._read_records(data)}
         if len(records) != self.edition.layout.block_count:
             raise StorageDamagedError(path=str(self._folder), what="its journal lacks blocks")
         self._held = BlockSet.of(records)
@@ -183,10 +209,10 @@ class DiskEntry(Entry):
         self._take_over(known)
         journal = self._folder / "journal"
         data = journal.read_bytes() if journal.exists() else b""
-        records = list(read_records(data))
-        if len(data) != RECORD_BYTES * len(records):
+        records = list(self._read_records(data))
+        if len(data) != self._record_bytes * len(records):
             with journal.open("r+b") as file:
-                file.truncate(RECORD_BYTES * len(records))
+                file.truncate(self._record_bytes * len(records))
         if known.is_sealed:
             self._load_sealed(known, records, is_same_boot=is_same_boot)
             return
@@ -221,9 +247,11 @@ class DiskEntry(Entry):
 
     def _is_right(self, record: Record) -> bool:
         content, _ = self._files()
-        offset = record.block_index * self.edition.block_bytes
-        body = os.pread(content.fileno(), record.plain_bytes, offset)
-        return blake3.blake3(body).digest() == record.digest
+        return blake3.blake3(self._body_of(content, record)).digest() == record.digest
+
+    def _body_of(self, content: BinaryIO, record: Record) -> bytes:
+        extent = self._extent(record)
+        return os.pread(content.fileno(), len(extent), extent.start_byte)
 
     def _write_edition_file(self) -> None:
         with (
@@ -263,20 +291,33 @@ class DiskEntry(Entry):
 
     def write_block(self, block: HeldBlock) -> None:
         """Store a verified block; storing it again changes nothing."""
-        assert not self.edition.cipher  # the plain layout has no sealed bodies
         if block.block_index in self._awake():
             return
-        record = Record(block.block_index, len(block.body), block.digest, block.body_crc32c)
         with self._store.room_for(self, len(block.body)), self._pinned():
             with self._lock:
                 self._check_alive()
                 content, journal = self._files()
-            self._pwrite(content, block.body, block.block_index * self.edition.block_bytes)
+                record = self._record_of(block)
+            self._lay(content, block, record)
             with self._lock:
                 self._check_alive()
                 if block.block_index not in self._awake():
                     journal.write(record.encode())
                     self._note(record)
+
+    def _record_of(self, block: HeldBlock) -> Record:
+        """Return the record of a block to be written; the caller has the lock."""
+        assert block.header is None or is_plain(block.header)
+        return Record(block.block_index, len(block.body), block.digest, block.body_crc32c)
+
+    def _lay(self, content: BinaryIO, block: HeldBlock, record: Record) -> None:
+        """Write a block to where its record says."""
+        self._pwrite(content, block.body, self._extent(record).start_byte)
+
+    def _extent(self, record: Record) -> Span:
+        """Return where a block's body lies in the file."""
+        start_byte = record.block_index * self.edition.block_bytes
+        return Span(start_byte, start_byte + record.plain_bytes)
 
     @contextlib.contextmanager
     def _pinned(self) -> Iterator[None]:
@@ -306,7 +347,7 @@ class DiskEntry(Entry):
         with self._lock:
             self._check_alive()
             content, _ = self._files()
-            os.ftruncate(content.fileno(), size_bytes)
+            self._shape(content)
         self._write_edition_file()
 
     def mark_validated(self, wall_s: float) -> None:
@@ -343,9 +384,9 @@ class DiskEntry(Entry):
                 content, _ = self._files()
             is_right = self._is_right(record)
             if hasattr(os, "posix_fadvise"):  # others need the memory more
-                offset = block_index * self.edition.block_bytes
+                extent = self._extent(record)
                 os.posix_fadvise(
-                    content.fileno(), offset, record.plain_bytes, os.POSIX_FADV_DONTNEED
+                    content.fileno(), extent.start_byte, len(extent), os.POSIX_FADV_DONTNEED
                 )
         return is_right
 
@@ -379,7 +420,7 @@ class DiskEntry(Entry):
             return
         try:
             # Through files of its own: nobody who reads or sends waits for the disk.
-            for name in ("content", "journal"):
+            for name in (self._bytes_name, "journal"):
                 file = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.fsync(file)
@@ -399,11 +440,11 @@ class DiskEntry(Entry):
         if self._sealed_stamp is None:
             return
         try:
-            status = os.stat(self.content_path)
+            status = os.stat(self._bytes_path)
         except OSError as exc:
-            raise StorageDamagedError(path=self.content_path, what="it is gone") from exc
+            raise StorageDamagedError(path=self._bytes_path, what="it is gone") from exc
         if (status.st_mtime_ns, status.st_size) != self._sealed_stamp:
-            raise StorageDamagedError(path=self.content_path, what="somebody wrote into it")
+            raise StorageDamagedError(path=self._bytes_path, what="somebody wrote into it")
 
     def read_span(self, span: Span) -> bytes:
         """Return bytes of held blocks."""
@@ -414,7 +455,7 @@ class DiskEntry(Entry):
                 content, _ = self._files()
             data = os.pread(content.fileno(), len(span), span.start_byte)
         if len(data) != len(span):
-            raise StorageDamagedError(path=self.content_path, what="it is shorter than it was")
+            raise StorageDamagedError(path=self._bytes_path, what="it is shorter than it was")
         return data
 
     def sendable(self, block_index: int) -> SendableBlock | None:
@@ -431,10 +472,14 @@ class DiskEntry(Entry):
             content, _ = self._files()
         return SendableBlock(
             file=content,
-            offset=block_index * self.edition.block_bytes,
-            header=plain_header(self.edition.edition_id, block_index, record.plain_bytes),
+            offset=self._extent(record).start_byte,
+            header=self._header_of(record),
             body_crc32c=record.body_crc32c,
         )
+
+    def _header_of(self, record: Record) -> PackedHeader:
+        """Return what the body of a block is."""
+        return plain_header(self.edition.edition_id, record.block_index, record.plain_bytes)
 
     def place(self, path: str) -> str:
         """Put the whole content at `path`, and return how."""

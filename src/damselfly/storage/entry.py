@@ -133,7 +133,7 @@ class Entry:
         records, held = self._awake(), self._held
         assert held is not None
         if record.block_index not in records:
-            self._count(record.plain_bytes)
+            self._count(record.stored_bytes)
         records[record.block_index] = record
         held.add(record.block_index)
 
@@ -149,7 +149,7 @@ class Entry:
         if record is None:
             return False
         held.discard(block_index)
-        self._count(-record.plain_bytes)
+        self._count(-record.stored_bytes)
         self.is_sealed = False
         return True
 

@@ -26,6 +26,11 @@ class Record:
     digest: bytes
     body_crc32c: int
 
+    @property
+    def stored_bytes(self) -> int:
+        """What the block occupies."""
+        return self.plain_bytes
+
     def encode(self) -> bytes:
         """Return the record as bytes."""
         head = _RECORD.pack(self.block_index, self.plain_bytes, self.digest, self.body_crc32c)

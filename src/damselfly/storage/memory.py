@@ -1,10 +1,10 @@
 """The store in memory: the twin of the one on disk, for tests and for what shall not stay."""
 
-import contextlib
 import os
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 import blake3
@@ -13,11 +13,12 @@ from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.caching.eviction import Evictable, enough_of, eviction_order
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, EditionId, TaskId
-from damselfly.errors import OutputError, StorageDamagedError, StorageFullError
+from damselfly.errors import StorageDamagedError, StorageFullError
 from damselfly.storage.entry import Entry
 from damselfly.storage.journal import Record
+from damselfly.storage.placing import fresh_output
 from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
-from damselfly.wire.packed_block import plain_header
+from damselfly.wire.packed_block import is_plain, plain_header
 
 
 def _memory_file() -> BinaryIO:
@@ -39,7 +40,8 @@ class MemoryEntry(Entry):
 
     def write_block(self, block: HeldBlock) -> None:
         """Store a verified block; storing it again changes nothing."""
-        assert not self.edition.cipher  # the plain layout has no sealed bodies
+        assert not self.edition.is_packed
+        assert block.header is None or is_plain(block.header)
         if block.block_index in self._awake():
             return
         self._store.make_room(self, len(block.body))
@@ -117,21 +119,10 @@ class MemoryEntry(Entry):
 
     def place(self, path: str) -> str:
         """Put the whole content at `path`, and return how: always `copy`."""
-        try:
-            with open(path, "xb") as file:
-                layout = self.edition.layout
-                file.writelines(
-                    self.read_span(layout.span(index)) for index in range(layout.block_count)
-                )
-        except FileExistsError as exc:  # not ours to remove
-            raise OutputError(path=path, reason="there is something already") from exc
-        except StorageDamagedError:
-            os.unlink(path)
-            raise
-        except OSError as exc:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            raise OutputError(path=path, reason=exc.strerror or str(exc)) from exc
+        layout = self.edition.layout
+        with fresh_output(path) as file:
+            for index in range(layout.block_count):
+                file.write(self.read_span(layout.span(index)))
         return "copy"
 
     def remove(self) -> None:
@@ -177,7 +168,8 @@ class MemoryStore:
                     raise StorageFullError(
                         path="memory", needed_bytes=wanted, free_bytes=self._quota_bytes
                     )
-                entry = MemoryEntry(self, edition)
+                # A memory keeps blocks in plain; who opened the edition goes by the entry's.
+                entry = MemoryEntry(self, replace(edition, is_packed=bool(edition.cipher)))
                 self.make_room(entry, wanted)
                 entry.pin()  # only now: one that finds no room is dropped, and closed
                 self._entries[edition.edition_id] = entry

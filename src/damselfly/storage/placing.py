@@ -8,7 +8,8 @@ the entry (`disk.py`), and a file is linked once only, so that two outputs do no
 import contextlib
 import fcntl
 import os
-from typing import Final
+from collections.abc import Iterator
+from typing import BinaryIO, Final
 
 from damselfly.errors import OutputError
 
@@ -35,6 +36,32 @@ def place(content_path: str, target: str) -> str:
             os.unlink(target)
         raise OutputError(path=target, reason=exc.strerror or str(exc)) from exc
     return "copy"
+
+
+@contextlib.contextmanager
+def fresh_output(target: str) -> Iterator[BinaryIO]:
+    """Give a new file at `target` to write a content into; one that is not finished is removed.
+
+    Raises:
+        OutputError: It cannot be written there; nothing is left behind.
+    """
+    try:
+        created = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError as exc:  # not ours to remove
+        raise OutputError(path=target, reason="there is something already") from exc
+    except OSError as exc:
+        raise OutputError(path=target, reason=exc.strerror or str(exc)) from exc
+    try:
+        with os.fdopen(created, "wb") as file:
+            yield file
+    except OSError as exc:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(target)
+        raise OutputError(path=target, reason=exc.strerror or str(exc)) from exc
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(target)
+        raise
 
 
 def _reflink(content_path: str, target: str) -> bool:

@@ -128,7 +128,7 @@ class PackedHeader:
         """Its lengths are within their limits, so that memory may be taken for them."""
         if self.plain_bytes > BLOCK_BYTES_MAX:
             return False
-        if self.codec == CODEC_IDENTITY and self.cipher == CIPHER_NONE:
+        if is_plain(self):
             return self.plain_bytes == self.body_bytes
         return self.body_bytes <= body_bytes_max(self.plain_bytes)
 
@@ -141,6 +141,11 @@ def plain_header(edition_id: EditionId, block_index: int, plain_bytes: int) -> P
         plain_bytes=plain_bytes,
         body_bytes=plain_bytes,
     )
+
+
+def is_plain(header: PackedHeader) -> bool:
+    """Say whether a body is the block itself, neither compressed nor encrypted."""
+    return header.codec == CODEC_IDENTITY and header.cipher == CIPHER_NONE
 
 
 def trailer(header: bytes, body_crc32c: int) -> bytes:
