@@ -7,11 +7,13 @@ from typing import Protocol
 
 import pytest
 
+from damselfly.core.bundling import BundleAddress
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import SourceRefusedError
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.by_scheme import Sources
+from damselfly.wire.bundles import listing_bytes_told, members_told
 from damselfly.wire.listings import decode_listing
 from fakes.source import random_bytes
 from transport.readings import body_of
@@ -157,6 +159,41 @@ class SourceContract:
             OTHER,
         ]
         assert (await shelf.sources.authorise(asked)).validators == answer.validators
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, None), (1500, 3200), (5, None), (2900, 2901)])
+    async def test_small_files_are_read_as_one(
+        self, shelf: Shelf, start: int, stop: int | None
+    ) -> None:
+        small = {f"small/{name}": random_bytes(700, seed=name) for name in range(20)}
+        small["small/deep/empty"] = b""
+        for name, data in small.items():
+            await shelf.put(name, data)
+        spec = shelf.spec("small/")
+        url = BundleAddress(folder_url=spec.url, exclude=("7",)).url
+        asked = TaskSpec(url=url, headers=spec.headers)
+        if not await self.tells_lengths(shelf):
+            return  # files of unknown length cannot travel together
+
+        whole, data = await read(shelf, asked)
+        answer, part = await read(
+            shelf, asked, start_byte=start, stop_byte=stop, validators=whole.validators
+        )
+
+        assert part == data[start:stop]
+        assert answer.validators == whole.validators
+        assert is_same(
+            (await shelf.sources.validate(asked, whole.validators)).validators, whole.validators
+        )
+        assert (await shelf.sources.authorise(asked)).status == 200
+        count = listing_bytes_told(data[:8])
+        members = members_told(data[8 : 8 + count])
+        bodies = "".join(f"small/{member.path} " for member in members)
+        assert bodies.split() == sorted(name for name in small if name != "small/7")
+        assert data[8 + count :] == b"".join(small[f"small/{each.path}"] for each in members)
+
+    async def tells_lengths(self, shelf: Shelf) -> bool:
+        members = await shelf.sources.list_below(shelf.spec("small/"))
+        return all(member.size_bytes is not None for member in members)
 
     async def content_of(self, shelf: Shelf, member: Member) -> bytes:
         """Read a file of a listing, whose length must be as listed."""

@@ -32,6 +32,7 @@ message is made from them::
     ├── DigestMismatchError          the finished whole is wrong             hand nothing out
     ├── NoProviderError              nobody can give the missing blocks      tell them
     ├── DownloadTimeoutError         the user's own limit                    tell them
+    ├── FolderIncompleteError        some files of many are missing          tell which
     ├── KeyUnavailableError          a key that encrypts cannot be had       tell them
     ├── AddressInUseError            a port somebody else listens on         tell them
     ├── EngineConfigError            a file of a container engine            tell them
@@ -282,6 +283,27 @@ class KeyUnavailableError(DamselflyError):
     def __init__(self, *, key: str, reason: str) -> None:
         self.key, self.reason = key, reason
         super().__init__(f"{key} cannot be had: {reason}")
+
+
+class FolderIncompleteError(DamselflyError):
+    """Some files of a folder could not be had; the others are there.
+
+    Attributes:
+        path: The folder.
+        missing_count: How many are missing ...
+        file_count: ... of how many.
+        first: One of them, and why.
+    """
+
+    exit_code = 54
+
+    def __init__(self, *, path: str, missing_count: int, file_count: int, first: str) -> None:
+        self.path, self.missing_count, self.file_count = path, missing_count, file_count
+        self.first = first
+        super().__init__(
+            f"{missing_count} of {file_count} files are missing in {path}, such as {first}; "
+            "run the same command again to get them"
+        )
 
 
 class AddressInUseError(DamselflyError):

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("url", metavar="URL", help="http or https")
+    add("url", metavar="URL", nargs="?", default="", help="http, https, s3, gs, az, hf, oci, …")
     add("-O", "--output", metavar="PATH", default="", help="file or folder; default: here")
     add("--digest", metavar="ALG:HEX", default="", help="what it must hash to, as sha256:…")
     add("--header", metavar="'K: V'", action="append", default=[], help="for the source; repeat")
@@ -69,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--filter-query", metavar="A,B", default="", help="query parameters that do not matter")
     add("--tag", default="", help="keeps contents of one URL apart")
     add("--location", metavar="R/Z/RACK", default="", help="of this host, with --supernode")
+    many = parser.add_argument_group("many files as one")
+    many.add_argument("--recursive", "-r", action="store_true", help="all that lies below the URL")
+    many.add_argument(
+        "--from-file", metavar="LIST", default="", help="a URL a line, and its name; -: from stdin"
+    )
+    many.add_argument("--include", metavar="'*.X'", action="append", default=[], help="only these")
+    many.add_argument("--exclude", metavar="'*.X'", action="append", default=[], help="not these")
     add("--json", action="store_true", help="one object at the end, on standard output")
     add("--quiet", "-q", action="store_true", help="no progress")
     return parser
@@ -99,6 +106,10 @@ def _request(arguments: argparse.Namespace) -> DownloadRequest:
         timeout_s=timeout_s,
         is_encrypted=arguments.encrypt,
     )
+    if not request.url and arguments.from_file:
+        return request
+    if not request.url or arguments.from_file:
+        raise UsageError("give a URL, or --from-file with a list of them; see dfget --help")
     request.spec()  # at the door: what is wrong with it is said before anything starts
     return request
 
@@ -153,16 +164,35 @@ def _as_peer(
 
 def _get(arguments: argparse.Namespace) -> None:
     request = _request(arguments)
-    output = output_path(arguments.output, request.url)
+    is_many = arguments.recursive or arguments.from_file or _is_image(request.url)
+    output = "" if is_many else output_path(arguments.output, request.url)
     client = _client(arguments)
     if client is None and not arguments.supernode and arguments.no_source:
         text = "--no-source needs a daemon or --supernode: there is nobody else to ask"
         raise UsageError(text)
+    if is_many:
+        _get_many(arguments, request, client)
+        return
     if client is not None:
         finished = _through_daemon(client, request, output, is_quiet=arguments.quiet)
     else:
         finished = _as_peer(request, output, arguments)
     _report(finished, request, output, arguments)
+
+
+def _is_image(url: str) -> bool:
+    """Say whether a URL names an image, which is a folder by nature, and not a blob of one."""
+    return url.startswith("oci://") and "/blobs/" not in url
+
+
+def _get_many(
+    arguments: argparse.Namespace, request: DownloadRequest, client: LocalClient | None
+) -> None:
+    from damselfly.faces.cli.folders.command import get_folder  # noqa: PLC0415  # 150 ms, seldom
+
+    report = get_folder(arguments, request, client)
+    if arguments.json:
+        _print_json(report)
 
 
 def _report(

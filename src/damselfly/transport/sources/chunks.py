@@ -72,7 +72,7 @@ class ChunkReading:
         while not self._left:
             try:
                 async with asyncio.timeout(self._stall_s):
-                    self._left = memoryview(await anext(self._pieces)).cast("B")
+                    self._left = memoryview(await anext(self._pieces))
             except StopAsyncIteration:
                 return False
             except TimeoutError as exc:
@@ -85,11 +85,26 @@ class ChunkReading:
         return True
 
 
-async def pieces_of(file: BinaryIO, start_byte: int, stop_byte: int) -> AsyncIterator[bytes]:
-    """Yield a part of a file, read in threads, which may wait."""
-    await asyncio.to_thread(file.seek, start_byte)
+async def pieces_of(
+    file: BinaryIO, start_byte: int, stop_byte: int, *, turn: asyncio.Lock | None = None
+) -> AsyncIterator[bytes]:
+    """Yield a part of a file, read in threads, which may wait.
+
+    Args:
+        file: Where from.
+        start_byte: The first byte.
+        stop_byte: One past the last.
+        turn: Of all who read over the same connection.
+    """
+    turn = turn or asyncio.Lock()
+    async with turn:
+        await asyncio.to_thread(file.seek, start_byte)
     left = stop_byte - start_byte
-    while left > 0 and (piece := await asyncio.to_thread(file.read, min(left, PIECE_BYTES))):
+    while left > 0:
+        async with turn:
+            piece = await asyncio.to_thread(file.read, min(left, PIECE_BYTES))
+        if not piece:
+            break
         left -= len(piece)
         yield piece
 

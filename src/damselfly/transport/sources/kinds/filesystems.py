@@ -101,7 +101,7 @@ class FileSystemSource:
                 validators=told,
                 accepts_ranges=True,
             ),
-            pieces_of(file, first, stop),
+            pieces_of(file, first, stop, turn=self._system(spec)[1]),
             url=spec.display_url,
             stall_s=self._stall_s,
             why=lambda exc: _told(spec, exc),

@@ -1,0 +1,1 @@
+"""`dfget --recursive` and `--from-file`: many files as one."""

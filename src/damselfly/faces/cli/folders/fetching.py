@@ -1,0 +1,301 @@
+"""Many files into a folder: some at a time, each once, and what is missing by name.
+
+Which files are there already stands in a file beside the folder, so that the same command
+goes on where it was interrupted; it goes away when the folder is complete.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from damselfly.core.bundling import BundleAddress, Split, split
+from damselfly.core.members import Member
+from damselfly.errors import DamselflyError, RemoteProtocolError, SourceError
+from damselfly.faces.cli.folders.getting import Getter
+from damselfly.faces.cli.folders.unpacking import make_room_for, unpack, write_file
+from damselfly.faces.cli.progress import Shown
+from damselfly.wire.listings import decode_listing
+from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, ProviderBytes
+
+FILES_AT_A_TIME: Final = 8  # a large one fills the link; more of them only hold memory
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        files: How many are there.
+        skipped: How many of these were there already.
+        size_bytes: Of all that are there.
+        bytes_by: Where the bytes came from.
+        missing: {path: why it is not there}.
+    """
+
+    files: int = 0
+    skipped: int = 0
+    size_bytes: int = 0
+    bytes_by: ProviderBytes = field(default_factory=ProviderBytes)
+    missing: dict[str, DamselflyError] = field(default_factory=dict)
+
+
+class Done:
+    """Which files are there, in a file that survives a kill."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._known: dict[str, str] = {}
+        if path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    name, key = json.loads(line)
+                except ValueError:
+                    continue  # the last line of a process that was killed
+                self._known[name] = key
+
+    def has(self, member: Member, folder: Path) -> bool:
+        """Say whether this version of a file is in its place."""
+        path = folder / member.path
+        if self._known.get(member.path) != _key_of(member) or not path.is_file():
+            return False
+        return member.size_bytes in (None, path.stat().st_size)
+
+    def add(self, members: Sequence[Member]) -> None:
+        """These are there now."""
+        lines = "".join(f"{json.dumps([each.path, _key_of(each)])}\n" for each in members)
+        with self._lock, self._path.open("a") as file:
+            file.write(lines)
+
+    def forget(self) -> None:
+        """All are there."""
+        self._path.unlink(missing_ok=True)
+
+
+def _key_of(member: Member) -> str:
+    return f"{member.url} {member.size_bytes} {member.digest} {member.version}"
+
+
+class Fetching:
+    """One folder on its way."""
+
+    def __init__(
+        self, getter: Getter, request: DownloadRequest, folder: Path, shown: Shown
+    ) -> None:
+        self._getter = getter
+        self._request = request
+        self._folder = folder
+        self._shown = shown
+        self._done = Done(folder.parent / f".{folder.name}.damselfly-files")
+        self._lock = threading.Lock()
+        self._total_bytes = 0
+        # {what is on its way: how far it is}
+        self._running: dict[str, DownloadProgress] = {}
+        self.outcome = Outcome()
+
+    # --- what there is
+
+    def list_below(self, url: str) -> list[Member]:
+        """Return the files below an address.
+
+        Raises:
+            DamselflyError: They cannot be listed.
+        """
+        path = self._folder.parent / f".{self._folder.name}.damselfly-listing"
+        try:
+            self._getter.get(self._asking(f"list+{url}"), str(path), lambda _: None)
+            return decode_listing(path.read_bytes())
+        finally:
+            path.unlink(missing_ok=True)
+
+    def fetch_below(
+        self, url: str, members: Sequence[Member], include: Sequence[str], exclude: Sequence[str]
+    ) -> None:
+        """Get those of the files below an address that are wanted."""
+        wanted = split(members, include=include, exclude=exclude)
+        made = [member for member in members if not member.url]
+        self._note_total(
+            [*wanted.alone, *made, *(each for some in wanted.bundles for each in some)]
+        )
+        for member in made:
+            write_file(self._folder, member.path, member.text.encode())
+            self._count([member], ProviderBytes())
+        address = BundleAddress(folder_url=url, include=tuple(include), exclude=tuple(exclude))
+        self._run_all(self._jobs(wanted, address))
+
+    def fetch_all(self, members: Sequence[Member]) -> None:
+        """Get files that have nothing to do with each other."""
+        self._note_total(members)
+        self._run_all(self._jobs(Split(tuple(members), ()), BundleAddress(folder_url="")))
+
+    def end(self) -> None:
+        """Forget what was noted to go on with, if nothing is missing."""
+        if not self.outcome.missing:
+            self._done.forget()
+
+    # --- what is done about it
+
+    def _jobs(
+        self, wanted: Split, address: BundleAddress
+    ) -> Iterator[tuple[str, Sequence[Member]]]:
+        """Yield what to get, URL and files: bundles first, which are the longest."""
+        for number, bundle in enumerate(wanted.bundles):
+            left = [member for member in bundle if not self._done.has(member, self._folder)]
+            self._skip([member for member in bundle if member not in left])
+            if len(left) * 2 > len(bundle):
+                yield replace(address, number=number).url, left
+            else:  # most of it is there
+                yield from ((member.url, [member]) for member in left)
+        for member in wanted.alone:
+            if self._done.has(member, self._folder):
+                self._skip([member])
+            else:
+                yield member.url, [member]
+
+    def _run_all(self, jobs: Iterator[tuple[str, Sequence[Member]]]) -> None:
+        running: set[Future[None]] = set()
+        with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
+            for url, members in jobs:
+                if len(running) >= 2 * FILES_AT_A_TIME:
+                    ended, running = wait(running, return_when=FIRST_COMPLETED)
+                    for each in ended:
+                        each.result()
+                work = self._get_bundle if url.startswith("bundle+") else self._get_alone
+                running.add(threads.submit(work, url, members))
+            for each in running:
+                each.result()
+
+    def _get_alone(self, url: str, members: Sequence[Member]) -> None:
+        (member,) = members
+        request = self._asking(url, digest=member.digest)
+        try:
+            path = make_room_for(self._folder, member.path)
+            with _Told(self, url) as told:
+                finished = self._getter.get(request, str(path), told.show)
+        except DamselflyError as exc:
+            self._miss(member, exc)
+            return
+        self._done.add(members)
+        self._count([replace(member, size_bytes=finished.size_bytes)], finished.bytes_by)
+
+    def _get_bundle(self, url: str, members: Sequence[Member]) -> None:
+        number = BundleAddress.parse(url).number
+        path = self._folder.parent / f".{self._folder.name}.{number}.damselfly-bundle"
+        try:
+            with _Told(self, url) as told:
+                finished = self._getter.get(self._asking(url), str(path), told.show)
+            done, failed = unpack(path, self._folder)
+        except (SourceError, RemoteProtocolError):
+            done, failed = [], {}  # a file has changed, or its length was not what was listed
+            by = ProviderBytes()
+        except DamselflyError as exc:
+            for member in members:
+                self._miss(member, exc)
+            return
+        else:
+            by = finished.bytes_by
+        finally:
+            path.unlink(missing_ok=True)
+        self._done.add(done)
+        there = {(member.path, _key_of(member)) for member in done}
+        self._count([each for each in members if (each.path, _key_of(each)) in there], by)
+        for member in members:
+            if member.path in failed:
+                self._miss(member, failed[member.path])
+            elif (member.path, _key_of(member)) not in there:
+                self._get_alone(member.url, [member])
+
+    def _asking(self, url: str, *, digest: str = "") -> DownloadRequest:
+        """Return a request like that of the user, for another URL; secrets stay at their server."""
+        parts, own = urlsplit(url), urlsplit(self._request.url)
+        userinfo, at, host = own.netloc.rpartition("@")
+        scheme = parts.scheme.rpartition("+")[2]
+        is_there = scheme == own.scheme and (
+            parts.netloc.rpartition("@")[2] == host or scheme == "hf"
+        )
+        if is_there and at and "@" not in parts.netloc:
+            url = parts._replace(netloc=userinfo + at + parts.netloc).geturl()
+        headers = self._request.headers if is_there or not self._request.url else ()
+        return msgspec.structs.replace(self._request, url=url, digest=digest, headers=headers)
+
+    # --- what is told
+
+    def _note_total(self, members: Sequence[Member]) -> None:
+        self._total_bytes = sum(member.size_bytes or 0 for member in members)
+
+    def _skip(self, members: Sequence[Member]) -> None:
+        with self._lock:
+            self.outcome.skipped += len(members)
+        size = sum(member.size_bytes or 0 for member in members)
+        self._count(members, ProviderBytes(cache=size))
+
+    def _count(self, members: Sequence[Member], by: ProviderBytes) -> None:
+        with self._lock:
+            outcome = self.outcome
+            outcome.files += len(members)
+            outcome.size_bytes += sum(member.size_bytes or 0 for member in members)
+            outcome.bytes_by = _sum_of(outcome.bytes_by, by)
+            self._show()
+
+    def _miss(self, member: Member, exc: DamselflyError) -> None:
+        with self._lock:
+            self.outcome.missing[member.path] = exc
+
+    def on_progress(self, url: str, progress: DownloadProgress | None) -> None:
+        """Something on its way is so far; None: it is not on its way any more."""
+        with self._lock:
+            if progress is None:
+                self._running.pop(url, None)
+            else:
+                self._running[url] = progress
+            self._show()
+
+    def _show(self) -> None:
+        """Show the sum of all; the caller has the lock."""
+        by, parents = self.outcome.bytes_by, 0
+        for each in self._running.values():
+            by = _sum_of(by, each.bytes_by)
+            parents += each.parent_count
+        self._shown.show(
+            DownloadProgress(
+                state="fetching",
+                size_bytes=max(self._total_bytes, by.total),
+                done_bytes=by.total,
+                bytes_by=by,
+                parent_count=parents,
+            )
+        )
+
+
+class _Told:
+    """Tells the progress of one of many, inside its block."""
+
+    def __init__(self, fetching: Fetching, url: str) -> None:
+        self._fetching = fetching
+        self._url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fetching.on_progress(self._url, None)
+
+    def show(self, progress: DownloadProgress) -> None:
+        """Take in how far it is."""
+        self._fetching.on_progress(self._url, progress)
+
+
+def _sum_of(one: ProviderBytes, other: ProviderBytes) -> ProviderBytes:
+    return ProviderBytes(
+        cache=one.cache + other.cache,
+        peers=one.peers + other.peers,
+        supernode=one.supernode + other.supernode,
+        source=one.source + other.source,
+    )

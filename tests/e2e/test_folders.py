@@ -1,0 +1,199 @@
+"""Many files as one: folders of servers, hubs and registries, whole or with what is missing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from e2e.processes import Site, a_site, dfget
+from engines import images
+from engines.registries import Registry
+from fakes.hub import FakeHub
+from fakes.source import FakeSource, random_bytes
+
+pytestmark = pytest.mark.slow
+
+FILES = {f"d{number % 3}/f{number:02}.bin": random_bytes(1000, seed=number) for number in range(40)}
+BIG = {"big.bin": random_bytes(3_000_000, seed=99), "a b/odd.txt": b"odd"}
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with a_site(tmp_path) as site:
+        yield site
+
+
+def add_folder(source: FakeSource, files: dict[str, bytes], **options: object) -> None:
+    """Put files and their index pages, as nginx writes them, below `/top/`."""
+    pages: dict[str, dict[str, int | None]] = {"": {}}
+    for path, data in files.items():
+        source.add(f"/top/{path}", data, **options)
+        folder, _, name = path.rpartition("/")
+        pages.setdefault(f"{folder}/" if folder else "", {})[name] = len(data)
+        if folder:
+            pages[""][f"{folder}/"] = None
+    for folder, links in pages.items():
+        lines = [
+            f'<a href="{name.replace(" ", "%20")}">{name}</a>  25-Nov-2026 06:54   '
+            f"{'-' if size is None else size}"
+            for name, size in links.items()
+        ]
+        source.add(f"/top/{folder}", "\n".join(['<a href="../">../</a>', *lines]).encode())
+
+
+def found_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+async def test_a_folder_reaches_two_hosts_and_each_file_is_read_once(site: Site) -> None:
+    files = FILES | BIG
+    async with FakeSource() as source:
+        add_folder(source, files)
+        supernode = await site.supernode()
+        daemons = [await site.daemon(name, supernode.address) for name in ("ann", "bob")]
+
+        ends = await asyncio.gather(  # noqa: TID251
+            *(
+                dfget(
+                    "-r",
+                    source.url("/top/"),
+                    "--socket",
+                    daemon.socket,
+                    "-O",
+                    site.path(f"out{number}"),
+                )
+                for number, daemon in enumerate(daemons)
+            )
+        )
+
+        for number, ended in enumerate(ends):
+            assert ended.code == 0, ended.err
+            assert found_in(site.path(f"out{number}")) == files
+            assert ended.json["files"] == len(files)
+        for path in files:
+            assert source.count("GET", f"/top/{path}") == 1, path
+        assert not list(site.folder.glob(".out*"))
+
+
+async def test_only_what_is_wanted_comes(site: Site) -> None:
+    async with FakeSource() as source:
+        add_folder(source, FILES | BIG)
+
+        ended = await dfget(
+            *("-r", source.url("/top/"), "--include", "*.bin", "--exclude", "d1/*"),
+            *("--exclude", "big*", "-O", site.path("out")),
+        )
+
+        assert ended.code == 0, ended.err
+        wanted = {path: data for path, data in FILES.items() if not path.startswith("d1/")}
+        assert found_in(site.path("out")) == wanted
+        assert source.count("GET", "/top/big.bin") == 0
+
+
+async def test_what_is_missing_is_named_and_the_next_run_gets_that_alone(site: Site) -> None:
+    async with FakeSource() as source:
+        add_folder(source, FILES | BIG)
+        refused = source.contents["/top/big.bin"]
+        refused.status = 403
+
+        first = await dfget("-r", source.url("/top/"), "-O", site.path("out"))
+        refused.status = 200
+        before = source.count("GET")
+        second = await dfget("-r", source.url("/top/"), "-O", site.path("out"))
+
+        assert first.code == 54
+        assert "1 of 42 files are missing" in first.err
+        assert second.code == 0, second.err
+        assert found_in(site.path("out")) == FILES | BIG
+        assert second.json["skipped"] == 41
+        asked = source.requests[-(source.count("GET") - before) :]
+        assert {request.path for request in asked if "bin" in request.path} == {"/top/big.bin"}
+
+
+async def test_a_file_that_is_longer_than_listed_still_comes(site: Site) -> None:
+    async with FakeSource() as source:
+        add_folder(source, FILES)
+        grown = random_bytes(2000, seed=7)
+        source.contents["/top/d0/f00.bin"].change(grown)
+
+        ended = await dfget("-r", source.url("/top/"), "-O", site.path("out"))
+
+        assert ended.code == 0, ended.err
+        assert found_in(site.path("out")) == FILES | {"d0/f00.bin": grown}
+
+
+async def test_a_list_of_urls_is_fetched_under_their_names(site: Site) -> None:
+    async with FakeSource() as source:
+        source.add("/x/a.bin", b"a")
+        source.add("/y/a.bin", b"b")
+        listed = site.path("list")
+        lines = [source.url("/x/a.bin"), f"{source.url('/y/a.bin')} deep/b.bin", "# nothing", ""]
+        listed.write_text("\n".join(lines))
+
+        ended = await dfget("--from-file", listed, "-O", site.path("out"))
+        listed.write_text(source.url("/x/a.bin") + "\n" + source.url("/y/a.bin"))
+        twice = await dfget("--from-file", listed, "-O", site.path("out"))
+
+        assert ended.code == 0, ended.err
+        assert found_in(site.path("out")) == {"a.bin": b"a", "deep/b.bin": b"b"}
+        assert (twice.code, "line 2" in twice.err) == (2, True)
+
+
+async def test_a_repository_of_a_hub_comes_with_a_requesters_token(site: Site) -> None:
+    async with FakeHub(token="hub-token") as hub:
+        hub.files["org/Name"] = FILES | BIG
+        config = site.path("settings.toml")
+        config.write_text(f'[supernode.source]\nhub_endpoint = "{hub.url}"\n')
+        supernode = await site.supernode("--config", str(config))
+        daemon = await site.daemon("ann", supernode.address)
+        command = ("-r", "hf://org/Name", "--socket", daemon.socket, "--no-source")
+
+        ended = await dfget(
+            *command, "--header", "Authorization: Bearer hub-token", "-O", site.path("out")
+        )
+        stranger = await dfget(*command, "-O", site.path("other"))
+
+        assert ended.code == 0, ended.err
+        assert found_in(site.path("out")) == FILES | BIG
+        assert stranger.code == 12, stranger.err
+        gets = [path for method, path in hub.requests if method == "GET" and "resolve" in path]
+        assert len(gets) == len(set(gets)) == len(FILES | BIG)
+
+
+async def test_an_image_becomes_an_oci_layout(site: Site) -> None:
+    registry = Registry(site.path("registry"), site.path("blobs"))
+    image = images.image(images.layer(300_000, "one"))
+    pusher = images.Pusher(registry.url)
+    pusher.push("lib/one", ["v1"], image)
+    pusher.close()
+
+    ended = await dfget(f"oci://{registry.host}/lib/one:v1", "-O", site.path("out"))
+
+    assert ended.code == 0, ended.err
+    found = found_in(site.path("out"))
+    blobs = {f"blobs/{each.digest.replace(':', '/')}": each.data for each in image.blobs}
+    assert {path: found.get(path) for path in blobs} == blobs
+    assert image.digest.encode() in found["index.json"]
+    registry.stop()
+
+
+async def test_a_listing_that_leads_out_of_its_folder_is_refused(site: Site) -> None:
+    async with FakeHub() as hub:
+        hub.files["org/Name"] = {"../evil": b"x", "good": b"y"}
+        config = site.path("settings.toml")
+        config.write_text(f'[supernode.source]\nhub_endpoint = "{hub.url}"\n')
+        supernode = await site.supernode("--config", str(config))
+        daemon = await site.daemon("ann", supernode.address)
+
+        ended = await dfget(
+            "-r", "hf://org/Name", "--socket", daemon.socket, "-O", site.path("out")
+        )
+
+        assert ended.code == 70
+        assert "path that cannot be" in ended.err
+        assert not site.path("evil").exists()
