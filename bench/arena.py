@@ -12,6 +12,7 @@ received, peak memory.
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import os
 import platform
 import random
@@ -224,6 +225,21 @@ def run_bittorrent(run: Run, *, client: str) -> Callable[[], None]:
     return begin
 
 
+def missing(system: str) -> str:
+    """Return which program a system lacks on this machine; empty: none."""
+    match system:
+        case "damselfly" | "curl":
+            wanted = ["nginx"] + ["curl"] * (system == "curl")
+        case "aria2":
+            wanted = ["aria2c"]
+        case "libtorrent" if importlib.util.find_spec("libtorrent") is None:
+            return "libtorrent; install requirements/bench.txt"
+        case _:
+            wanted = []
+    names = [name for name in wanted if shutil.which(name) is None]
+    return f"{', '.join(names)}; install it, see bench/README.md" if names else ""
+
+
 SYSTEMS: dict[str, Callable[[Run], Callable[[], None]]] = {
     "damselfly": run_damselfly,
     "aria2": lambda run: run_bittorrent(run, client="aria2"),
@@ -325,6 +341,12 @@ def main() -> None:
     parser.add_argument("--systems", default="damselfly,aria2,libtorrent,curl")
     parser.add_argument("--result", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
+    systems = arguments.systems.split(",")
+    for system in systems:
+        if system not in SYSTEMS:
+            parser.error(f"{system} is none of {', '.join(SYSTEMS)}")
+        if lacks := missing(system):
+            parser.error(f"{system} cannot run without {lacks}")
     seed_rate = arguments.seed_rate or arguments.rate
     header, uplink = HEADER, 0
     if arguments.racks:
@@ -345,7 +367,7 @@ def main() -> None:
         ) as network:
             lines += [f"fluid bound {bound(network, arguments.size * MB):.2f} s", "", header]
             print("\n".join(lines), flush=True)
-            for system in arguments.systems.split(","):
+            for system in systems:
                 lines.append(measure(system, network, content))
                 print(lines[-1], flush=True)
     if arguments.result:

@@ -1,5 +1,6 @@
 """What can be set about the services; each default stands here and nowhere else."""
 
+import re
 from dataclasses import dataclass, field
 
 from damselfly.core.caching.freshness import StalePolicy
@@ -144,14 +145,19 @@ class UploadOptions:
     Attributes:
         slots: Uploads at a time; more only split the same link.
         rate_bytes_per_s: Limit over all uploads; 0 is none.
+        congestion_control: How TCP shares links among uploads, one of those in the kernel, if
+            we may choose it; empty: as the kernel does by default.
     """
 
     slots: int = 6  # docs/decisions/0022: with fewer, links stand still between two blocks
     rate_bytes_per_s: float = 0.0
+    congestion_control: str = "cubic"  # docs/decisions/0027
 
     def __post_init__(self) -> None:
         _require(1 <= self.slots <= 64, "slots must be 1 to 64")  # noqa: PLR2004
         _require(self.rate_bytes_per_s >= 0, "rate_bytes_per_s must not be negative")
+        is_name = re.fullmatch(r"[a-z0-9_-]{0,15}", self.congestion_control)
+        _require(bool(is_name), "congestion_control must be the name of one, such as cubic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,12 +88,7 @@ class PeerHost:
         self._sources = sources
         self._ciphers = Ciphers()
         rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
-        self.uploads = Uploads(
-            store,
-            slots=options.uploads.slots,
-            throttle=Throttle(options.uploads.rate_bytes_per_s),
-            metrics=metrics,
-        )
+        self.uploads = Uploads(store, options.uploads, slots=options.uploads.slots, metrics=metrics)
         self.links = Links(
             host_id=options.host_id,
             held_of=self._held_of,

@@ -4,16 +4,17 @@ Who is served when is decided in `core/uploading.py`.
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
 
 from damselfly.core.task import EditionId, is_edition_id
 from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
+from damselfly.services.options import UploadOptions
 from damselfly.storage.store import BlockStore, SendableBlock
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.throttle import Throttle
@@ -38,7 +39,7 @@ class UploadSlots:
         """Uploads running and waiting."""
         return self._queue.load
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def slot(self, host_id: str, running_count: int = 0) -> AsyncIterator[bool]:
         """Wait for a slot and keep it inside the block; False: there was none in time."""
         if not await self._wait(host_id, running_count):
@@ -81,15 +82,16 @@ class Uploads:
     def __init__(
         self,
         store: BlockStore,
+        options: UploadOptions,
         *,
         slots: int,
-        throttle: Throttle,
         metrics: Metrics,
         on_sent: Callable[[EditionId, int, str], None] | None = None,
     ) -> None:
         self._store = store
+        self._congestion_control = options.congestion_control
         self._slots = UploadSlots(slots)
-        self._throttle = throttle
+        self._throttle = Throttle(options.rate_bytes_per_s)
         self._metrics = metrics
         self._on_sent = on_sent
 
@@ -148,7 +150,7 @@ class Uploads:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the child is gone")
-        _limit_child(transport)
+        _limit_child(transport, self._congestion_control)
         loop = asyncio.get_running_loop()
         step = SEND_BYTES if self._throttle.is_limited else body_bytes
         for start in range(0, body_bytes, step):
@@ -160,8 +162,13 @@ class Uploads:
         return response
 
 
-def _limit_child(transport: asyncio.BaseTransport) -> None:
-    """Limit what the kernel holds for a child, and how long for one that does not take it."""
+def _limit_child(transport: asyncio.BaseTransport, congestion_control: str) -> None:
+    """Limit what the kernel holds for a child, and how long for one that does not take it.
+
+    Args:
+        transport: To the child.
+        congestion_control: How TCP finds out how fast it may send; empty: as the kernel does.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX:
         return
@@ -169,3 +176,7 @@ def _limit_child(transport: asyncio.BaseTransport) -> None:
     for name, limit in limits.items():
         if (option := getattr(socket, name, None)) is not None:  # not on every system
             sock.setsockopt(socket.IPPROTO_TCP, option, limit)
+    option = getattr(socket, "TCP_CONGESTION", None)
+    if option is not None and congestion_control:
+        with contextlib.suppress(OSError):  # the kernel has it not, or only for the mighty
+            sock.setsockopt(socket.IPPROTO_TCP, option, congestion_control.encode())

@@ -17,7 +17,6 @@ from damselfly.services.supernode.block_feed import BlockFeed, Post
 from damselfly.services.supernode.seed_grants import SeedGrants
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.metrics import Metrics
-from damselfly.transport.throttle import Throttle
 
 UPLOADS_PER_SLOT: Final = 4  # grants are counted by their plan; this only bounds a crowd
 
@@ -52,8 +51,8 @@ class Feeds:
         self._feeds: dict[EditionId, _Feeding] = {}
         self.uploads = Uploads(
             store,
+            options.uploads,
             slots=UPLOADS_PER_SLOT * options.uploads.slots,
-            throttle=Throttle(options.uploads.rate_bytes_per_s),
             metrics=metrics,
             on_sent=self._on_sent,
         )
