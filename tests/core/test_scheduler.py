@@ -11,6 +11,7 @@ from damselfly.core.scheduling.events import (
     EditionOpened,
     Event,
     HostConnected,
+    HostHolds,
     HostLost,
     PeerComplained,
     PeerJoined,
@@ -20,6 +21,7 @@ from damselfly.core.scheduling.events import (
     SeedFailed,
     SourceAsked,
 )
+from damselfly.core.scheduling.holdings import HOLDINGS_MAX
 from damselfly.core.scheduling.instructions import (
     AnswerSource,
     BanHost,
@@ -29,7 +31,7 @@ from damselfly.core.scheduling.instructions import (
     TellEdition,
     TellFailed,
 )
-from damselfly.core.scheduling.scheduler import HOLDINGS_MAX, REFUSALS_MAX, Scheduler
+from damselfly.core.scheduling.scheduler import REFUSALS_MAX, Scheduler
 from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.core.topology import Location
 
@@ -191,6 +193,26 @@ def test_holders_from_a_hello_are_offered_though_they_want_nothing() -> None:
     instructions = tell(scheduler, EditionOpened(edition=LLAMA))
 
     assert parents_in(instructions) == {"ann"}
+
+
+def test_a_host_that_imported_an_edition_gives_it_though_it_wants_nothing() -> None:
+    scheduler = a_scheduler("a", "b")
+    tell(scheduler, HostHolds(host_id=HostId("gone"), edition_id=LLAMA.edition_id))
+    tell(scheduler, HostHolds(host_id=HostId("a"), edition_id=LLAMA.edition_id))
+    tell(scheduler, join("b"))
+
+    assert "a" in parents_in(tell(scheduler, EditionOpened(edition=LLAMA)))
+    assert scheduler.holdings.hosts_with(LLAMA.edition_id) == ["a"]
+
+
+def test_a_host_that_imports_what_is_being_shared_becomes_a_parent() -> None:
+    scheduler = a_scheduler("a", "b", "c")
+    tell(scheduler, join("b"))
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    for _ in range(2):
+        tell(scheduler, HostHolds(host_id=HostId("a"), edition_id=LLAMA.edition_id))
+
+    assert "a" in parents_in(tell(scheduler, join("c")))
 
 
 def test_host_that_cannot_be_reached_is_linked_only_by_its_own_hand() -> None:

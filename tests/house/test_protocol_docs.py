@@ -13,7 +13,13 @@ import msgspec
 import pytest
 
 from damselfly.core.task import SourceFacts, TaskSpec, Validators, name_edition
-from damselfly.wire import link_messages, local_messages, session_messages, status_messages
+from damselfly.wire import (
+    cache_messages,
+    link_messages,
+    local_messages,
+    session_messages,
+    status_messages,
+)
 from damselfly.wire.tagged import Message
 
 PROTOCOLS = Path(__file__).resolve().parents[2] / "docs" / "protocols"
@@ -37,6 +43,7 @@ DOCUMENTED = [
         (link_messages, "link.md"),
         (local_messages, "local.md"),
         (status_messages, "local.md"),
+        (cache_messages, "local.md"),
     )
     for struct in structs_of(module)
 ]

@@ -29,6 +29,9 @@ message is made from them::
     │   ├── StorageFullError         quota or disk full                      evict, then give up
     │   ├── StorageDamagedError      an entry that is not what it was        drop it, refetch
     │   └── StorageUnusableError     folder in use, not ours, not writable   tell them
+    ├── NotCachedError               a name of nothing in the cache          tell them
+    ├── CacheBusyError               what should leave is in use             later
+    ├── NotPermittedError            who asks may not do this                tell them
     ├── DigestMismatchError          the finished whole is wrong             hand nothing out
     ├── NoProviderError              nobody can give the missing blocks      tell them
     ├── DownloadTimeoutError         the user's own limit                    tell them
@@ -47,6 +50,11 @@ Each leaf that can reach a user of dfget has its own `exit_code` (see docs/runni
 
 from collections.abc import Sequence
 
+from damselfly.errors.caches import (
+    CacheBusyError as CacheBusyError,
+    NotCachedError as NotCachedError,
+    NotPermittedError as NotPermittedError,
+)
 from damselfly.errors.providers import (
     BlockCorruptError as BlockCorruptError,
     BlockMissingError as BlockMissingError,

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from damselfly.core.caching.freshness import StalePolicy
+from damselfly.core.caching.imports import ImportPolicy
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
@@ -26,14 +27,24 @@ class CacheOptions:
         quota_bytes: The cache evicts idle content, least recently used first, to stay
             below; 0 is no limit but the reserve.
         reserve_bytes: Left free for everybody else on the disk.
+        ttl_s: What nobody used for so long leaves, whether there is room or not; 0 is no limit.
+        scrub_rate_bytes_per_s: Content that nobody uses is read again at this rate, and what is
+            wrong is fetched again from the swarm; 0 is never.
+        scrub_pause_s: From the end of one such pass over the cache to the next one.
     """
 
     quota_bytes: int = 0
     reserve_bytes: int = 1 << 30  # log files and package managers need some too
+    ttl_s: float = 0.0
+    scrub_rate_bytes_per_s: float = float(2 << 20)  # 1 TiB in six days, 1 % of a slow disk
+    scrub_pause_s: float = 7 * 86400.0
 
     def __post_init__(self) -> None:
         _require(self.quota_bytes >= 0, "quota_bytes must not be negative")
         _require(self.reserve_bytes >= 0, "reserve_bytes must not be negative")
+        _require(self.ttl_s >= 0, "ttl_s must not be negative")
+        _require(self.scrub_rate_bytes_per_s >= 0, "scrub_rate must not be negative")
+        _require(self.scrub_pause_s >= 0, "scrub_pause_s must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +207,8 @@ class SuperNodeOptions:
         cache: Quota and reserve.
         source: How sources are asked.
         registries: Registries that need certificates of their own; see `RegistryOptions`.
+        host_imports: Whose files that hosts import are taken over: `digest`, those that a digest
+            names; `all`, also those that a URL names, so that each host is trusted; `none`.
         encryption: With what contents are encrypted.
         encrypt: Contents that are encrypted, whoever asks for them; see `EncryptRule`.
     """
@@ -209,6 +222,7 @@ class SuperNodeOptions:
     cache: CacheOptions = field(default_factory=CacheOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
     registries: tuple[RegistryOptions, ...] = ()
+    host_imports: ImportPolicy = ImportPolicy.DIGEST
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
     encrypt: tuple[EncryptRule, ...] = ()
 

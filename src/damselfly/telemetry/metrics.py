@@ -33,8 +33,7 @@ class Metrics:
         self.uploads_refused = self._counter(
             "damselfly_uploads_refused", "Requests for blocks that found no slot."
         )
-        self.cache_bytes = self._gauge("damselfly_cache_bytes", "Bytes in the cache.")
-        self.cache_editions = self._gauge("damselfly_cache_editions", "Editions in the cache.")
+        self._add_cache()
         self.sessions = self._gauge("damselfly_sessions", "Hosts with a session.")
         self.put_off = self._counter(
             "damselfly_put_off", "Sessions and joins that were told to come later.", "what"
@@ -55,6 +54,25 @@ class Metrics:
             "How much later than planned the event loop came to a task, ten times a second.",
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
             registry=self.registry,
+        )
+
+    def _add_cache(self) -> None:
+        self.cache_bytes = self._gauge("damselfly_cache_bytes", "Bytes in the cache.")
+        self.cache_editions = self._gauge("damselfly_cache_editions", "Editions in the cache.")
+        self.cache_asked_bytes = self._counter(
+            "damselfly_cache_asked_bytes", "Bytes asked for: found in the cache, or not.", "outcome"
+        )
+        self.cache_expired = self._counter(
+            "damselfly_cache_expired", "Editions that left because nobody used them for too long."
+        )
+        self.scrubbed_bytes = self._counter(
+            "damselfly_scrubbed_bytes", "Bytes of the cache that were read again and compared."
+        )
+        self.damaged_blocks = self._counter(
+            "damselfly_damaged_blocks", "Blocks of the cache that were no longer what they were."
+        )
+        self.repaired_blocks = self._counter(
+            "damselfly_repaired_blocks", "Damaged blocks that were fetched again."
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

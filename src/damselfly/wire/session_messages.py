@@ -1,9 +1,10 @@
 """Host to SuperNode and back: the session. See docs/protocols/session.md.
 
 One WebSocket per host at `/v1/session`, binary messages, for all of the host's tasks.
-Upwards: hello, join, progress, complaint, source asked, key asked, leave. Downwards: welcome,
-edition, block list and its growth, offers of parents, sealed, failed, source granted, busy,
-banned, and, of an encrypted edition, its data key for who asked.
+Upwards: hello, join, progress, complaint, source asked, key asked, imported, holders asked,
+leave. Downwards: welcome, edition, block list and its growth, offers of parents, sealed, failed,
+source granted, busy, holders told, banned, and, of an encrypted edition, its data key for who
+asked.
 """
 
 from damselfly.wire.tagged import Codec, Message
@@ -123,6 +124,34 @@ class KeyAsked(Message, frozen=True, tag="key_asked"):
     task_id: str
     edition_id: str
     public_key: bytes
+
+
+class Imported(Message, frozen=True, tag="imported"):
+    """A host put a file into the swarm; it holds it whole, and there is no source to ask.
+
+    Attributes:
+        task_id: Its id; must follow from the other fields.
+        edition_id: Its edition.
+        url: Names the task together with the tag, unless `is_named_by_digest`.
+        digest: What the whole hashes to.
+        block_bytes: The cut.
+        size_bytes: Length.
+    """
+
+    task_id: str
+    edition_id: str
+    url: str
+    digest: str
+    block_bytes: int
+    size_bytes: int
+    task_tag: str = ""
+    is_named_by_digest: bool = True
+
+
+class HoldersAsked(Message, frozen=True, tag="holders_asked"):
+    """A host whose cache is filling asks which editions others hold too: those leave sooner."""
+
+    edition_ids: tuple[str, ...]
 
 
 class Leave(Message, frozen=True, tag="leave"):
@@ -270,13 +299,27 @@ class Busy(Message, frozen=True, tag="busy"):
     retry_after_s: float
 
 
+class HoldersTold(Message, frozen=True, tag="holders_told"):
+    """Which of the editions that were asked about other hosts hold, too.
+
+    Attributes:
+        asked: What was asked.
+        held: Those of them that other hosts hold.
+    """
+
+    asked: tuple[str, ...]
+    held: tuple[str, ...] = ()
+
+
 class Banned(Message, frozen=True, tag="banned"):
     """A host sent corrupt blocks; take nothing from it."""
 
     host_id: str
 
 
-HostMessage = Hello | Join | Progress | Complaint | SourceAsked | KeyAsked | Leave
+HostMessage = (
+    Hello | Join | Progress | Complaint | SourceAsked | KeyAsked | Imported | HoldersAsked | Leave
+)
 SuperNodeMessage = (
     Welcome
     | EditionTold
@@ -287,6 +330,7 @@ SuperNodeMessage = (
     | Failed
     | SourceAnswered
     | Busy
+    | HoldersTold
     | Banned
 )
 

@@ -28,6 +28,14 @@ class HostLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostHolds:
+    """A host has an edition whole, without having joined its task: it was imported there."""
+
+    host_id: HostId
+    edition_id: EditionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerJoined:
     """A host wants a task.
 
@@ -148,6 +156,7 @@ class SourceAsked:
 Event = (
     HostConnected
     | HostLost
+    | HostHolds
     | PeerJoined
     | EditionOpened
     | SeedEnded

@@ -19,6 +19,7 @@ from damselfly.core.scheduling.events import (
     EditionOpened,
     Event,
     HostConnected,
+    HostHolds,
     HostLost,
     PeerComplained,
     PeerJoined,
@@ -28,6 +29,7 @@ from damselfly.core.scheduling.events import (
     SeedFailed,
     SourceAsked,
 )
+from damselfly.core.scheduling.holdings import Holdings
 from damselfly.core.scheduling.instructions import (
     AnswerSource,
     AskAccess,
@@ -45,7 +47,6 @@ from damselfly.core.topology import Location  # noqa: TC001  # as its neighbours
 # So many credentials may be refused before all who wait are told so: each costs a request,
 # and a content that is not there is refused to all.
 REFUSALS_MAX = 16
-HOLDINGS_MAX = 10_000  # per host, as many as a hello tells
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class Scheduler:
     Attributes:
         hosts: {host id: host} of all hosts with a session.
         swarms: {edition id: swarm}; one in which nobody misses anything is forgotten.
+        holdings: Which hosts have which editions whole: from their hello, and since.
     """
 
     def __init__(
@@ -113,9 +115,7 @@ class Scheduler:
         self.hosts: dict[HostId, Host] = {}
         self.swarms: dict[EditionId, Swarm] = {}
         self._tasks: dict[TaskId, _Task] = {}
-        # {host: editions it has whole}, the keys of a dictionary, the oldest first: from its
-        # hello, and since. They give, though they want nothing.
-        self._holdings: dict[HostId, dict[EditionId, None]] = {}
+        self.holdings = Holdings()
 
     def handle(self, event: Event, *, now_s: float) -> list[Instruction]:
         """Take in one event and return what must be done because of it."""
@@ -131,6 +131,8 @@ class Scheduler:
                 return self._on_host_connected(event)
             case HostLost():
                 return self._on_host_lost(event)
+            case HostHolds():
+                return self._on_host_holds(event)
             case PeerJoined():
                 return self._on_peer_joined(event, now_s)
             case EditionOpened():
@@ -154,6 +156,7 @@ class Scheduler:
 
     def check(self) -> None:
         """Assert the invariants."""
+        self.holdings.check()
         for edition_id, swarm in self.swarms.items():
             swarm.check()
             assert not all(peer.is_whole for peer in swarm.peers.values())
@@ -174,10 +177,19 @@ class Scheduler:
         if host_id in self.hosts:  # it came back before its old session was known to be dead
             self._on_host_lost(HostLost(host_id=host_id))
         self.hosts[host_id] = event.host
-        self._holdings[host_id] = dict.fromkeys(event.holdings)
+        self.holdings.begin(host_id, event.holdings)
         for edition_id in event.holdings:
             if (swarm := self.swarms.get(edition_id)) is not None:
                 self._add_holder(swarm, event.host)
+        return []
+
+    def _on_host_holds(self, event: HostHolds) -> list[Instruction]:
+        host = self.hosts.get(event.host_id)
+        if host is not None:
+            self.holdings.add(event.host_id, event.edition_id)
+            swarm = self.swarms.get(event.edition_id)
+            if swarm is not None and event.host_id not in swarm.peers:
+                self._add_holder(swarm, host)
         return []
 
     def _add_holder(self, swarm: Swarm, host: Host) -> None:
@@ -186,7 +198,7 @@ class Scheduler:
 
     def _on_host_lost(self, event: HostLost) -> list[Instruction]:
         self.hosts.pop(event.host_id, None)
-        self._holdings.pop(event.host_id, None)
+        self.holdings.end(event.host_id)
         for task_id, task in list(self._tasks.items()):
             task.forget(event.host_id)
             task.joined.pop(event.host_id, None)
@@ -346,27 +358,22 @@ class Scheduler:
             swarm = self.swarms[edition.edition_id] = Swarm(
                 edition, links_max=self._offering.links_max
             )
-            for holder, editions in self._holdings.items():
-                if edition.edition_id in editions:
-                    self._add_holder(swarm, self.hosts[holder])
+            for holder in self.holdings.hosts_with(edition.edition_id):
+                self._add_holder(swarm, self.hosts[holder])
         peer = swarm.add(Peer(host=self.hosts[host_id], held_count=held_count))
         task.joined[host_id] = edition.edition_id
         told = TellEdition(host_id=host_id, edition=edition, is_stale=task.current.is_stale)
         if edition.size_bytes is not None and held_count == edition.layout.block_count:
             self._on_whole(swarm, peer)
             return [told]
-        self._holdings[host_id].pop(edition.edition_id, None)
+        self.holdings.remove(host_id, edition.edition_id)
         return [told, *self._offering.first(swarm, peer, now_s=now_s)]
 
     def _on_whole(self, swarm: Swarm, peer: Peer) -> None:
         """A peer misses nothing any more: it wants nothing, and goes on giving."""
         host_id, edition = peer.host.host_id, swarm.edition
         swarm.finish(peer)
-        holdings = self._holdings[host_id]
-        holdings.pop(edition.edition_id, None)
-        holdings[edition.edition_id] = None
-        if len(holdings) > HOLDINGS_MAX:
-            del holdings[next(iter(holdings))]
+        self.holdings.add(host_id, edition.edition_id)
         task = self._tasks[edition.task_id]  # somebody who is not whole has joined it
         task.budget.give_back(host_id)
         task.joined.pop(host_id, None)
@@ -413,7 +420,7 @@ class Scheduler:
         """A host no longer has what it had whole: its cache made room."""
         holder = swarm.peers.get(host_id)
         if holder is not None and holder.is_whole:
-            self._holdings[host_id].pop(swarm.edition.edition_id, None)
+            self.holdings.remove(host_id, swarm.edition.edition_id)
             self._remove_peer(swarm, host_id)
 
     def _leave_swarm(self, task: _Task, host_id: HostId) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from damselfly.errors import DamselflyError
+from damselfly.faces.cli.cache import cache_app
 from damselfly.faces.cli.doctor import doctor
 from damselfly.faces.cli.engines import install, uninstall
 from damselfly.faces.cli.keys import keys_app
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 settings_app = typer.Typer(help="What is in force.", no_args_is_help=True)
 app.add_typer(settings_app, name="settings")
+app.add_typer(cache_app, name="cache")
 app.add_typer(proxy_app, name="proxy")
 app.add_typer(ca_app, name="ca")
 app.add_typer(keys_app, name="keys")

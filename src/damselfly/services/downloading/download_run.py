@@ -266,7 +266,7 @@ class DownloadRun:
                 self._on_failed(message)
             case wire.SourceAnswered() | wire.Banned():
                 self.handle(talk.event_told(message))
-            case wire.Welcome() | wire.Busy() | wire.KeyTold():
+            case wire.Welcome() | wire.Busy() | wire.KeyTold() | wire.HoldersTold():
                 pass  # downloads.py and the gate see to them
             case _:
                 assert_never(message)

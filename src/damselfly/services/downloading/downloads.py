@@ -178,7 +178,13 @@ class Downloads:
         entry = self._known_by_digest(spec)
         if entry is not None:
             await self._parts.authorising.check(spec, is_public=entry.is_public)
+            self._count_asked(hit=entry.edition.size_bytes or 0, missed=0)
         return entry
+
+    def _count_asked(self, *, hit: int, missed: int) -> None:
+        """Count bytes that somebody wanted: those that were here, and those that were not."""
+        self._parts.metrics.cache_asked_bytes.labels("hit").inc(hit)
+        self._parts.metrics.cache_asked_bytes.labels("miss").inc(missed)
 
     def _wait_with(self, run: DownloadRun, request: DownloadRequest) -> None:
         waiting = self._waiting[run]
@@ -204,6 +210,8 @@ class Downloads:
 
     async def _forget(self, run: DownloadRun) -> None:
         await run.end()
+        bytes_by = run.tally.bytes_by
+        self._count_asked(hit=bytes_by.cache, missed=bytes_by.total - bytes_by.cache)
         if self._runs.get(run.spec.task_id) is run:
             del self._runs[run.spec.task_id]
 
@@ -266,7 +274,7 @@ class Downloads:
     def on_message(self, message: wire.SuperNodeMessage) -> None:
         """Pass a message to the run that it is about."""
         match message:
-            case wire.Welcome():
+            case wire.Welcome() | wire.HoldersTold():
                 pass
             case wire.Busy():
                 self._join_later(message)

@@ -13,7 +13,9 @@ from aiohttp import web
 
 from damselfly.core.peer import HostId, is_host_id
 from damselfly.errors import DamselflyError, SettingsError
+from damselfly.services.cache_care.routes import failed
 from damselfly.services.downloading.downloads import Downloads
+from damselfly.services.hosting.host_cache import caring
 from damselfly.services.hosting.host_view import HostView
 from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.options import DaemonOptions
@@ -37,16 +39,6 @@ OWNER_MODE, GROUP_MODE = 0o600, 0o660
 ServingPrograms = Callable[[DaemonOptions, PeerHost], contextlib.AbstractAsyncContextManager[str]]
 
 log = get_log()
-
-
-def failed(error: DamselflyError) -> DownloadFailed:
-    """Return an error as a requester is told it."""
-    return DownloadFailed(
-        error=type(error).__name__,
-        message=str(error),
-        exit_code=error.exit_code,
-        http_status=error.http_status,
-    )
 
 
 class LocalDownloads:
@@ -183,9 +175,14 @@ async def run_daemon(
             encrypt=options.encrypt,
         )
         metrics = Metrics()
-        async with running_host(peer_options, store, metrics=metrics) as host:
+        async with (
+            running_host(peer_options, store, metrics=metrics) as host,
+            contextlib.AsyncExitStack() as stack,
+        ):
             view = HostView(options, host, store, metrics)
             local = LocalDownloads(host.downloads, view.status).routes()
+            cache_routes = await stack.enter_async_context(caring(options, host, store))
+            cache_routes.add_to(local)
             mode = GROUP_MODE if options.socket_group else OWNER_MODE
             async with (
                 serving_unix(local, socket_path, mode=mode, group_id=group_id),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,6 +60,19 @@ class PeerHostOptions:
     encrypt: tuple[EncryptRule, ...] = ()
 
 
+@dataclass(slots=True)
+class SessionHooks:
+    """Who hears of a host's session besides its downloads.
+
+    Attributes:
+        on_open: Called when it is open, for the first time or again.
+        on_holders: Called with what the SuperNode told of other hosts' holdings.
+    """
+
+    on_open: Callable[[], None] = lambda: None
+    on_holders: Callable[[wire.HoldersTold], None] = lambda _: None
+
+
 class PeerHost:
     """A running host.
 
@@ -67,7 +80,10 @@ class PeerHost:
         downloads: What it downloads.
         source: Asks HTTP sources for programs of this host.
         address: `host:port` on which it listens.
+        hooks: Who else hears of the session.
     """
+
+    address = ""
 
     def __init__(
         self,
@@ -83,7 +99,7 @@ class PeerHost:
         self._options = options
         self._store = store
         self.metrics = metrics
-        self.address = ""
+        self.hooks = SessionHooks()
         self.source = sources.http
         self._sources = sources
         self._ciphers = Ciphers()
@@ -169,6 +185,11 @@ class PeerHost:
         """Its name in swarms."""
         return self._options.host_id
 
+    def tell(self, message: wire.HostMessage) -> None:
+        """Tell the SuperNode something, if there is a session."""
+        if self.session:
+            self.session.post(message)
+
     @property
     def is_connected(self) -> bool:
         """Whether there is a session with the SuperNode."""
@@ -205,8 +226,12 @@ class PeerHost:
     def _on_session(self, welcome: wire.Welcome) -> None:
         self.links.address = welcome.address
         self.downloads.on_session()
+        self.hooks.on_open()
 
     def _on_message(self, message: wire.SuperNodeMessage) -> None:
+        if isinstance(message, wire.HoldersTold):
+            self.hooks.on_holders(message)
+            return
         self.downloads.on_message(message)
 
     def _on_session_lost(self) -> None:

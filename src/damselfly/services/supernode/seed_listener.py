@@ -26,6 +26,9 @@ class SeedListener:
 
     A content short enough to travel in a message is told only when it is whole; one of
     unknown length when its first block is there, since it may be short.
+
+    Attributes:
+        seeded_bytes: What came from the source, in whole blocks.
     """
 
     told: Seeded
@@ -34,6 +37,7 @@ class SeedListener:
     is_stale: bool = False
     is_accepted: bool = False
     is_told: bool = False
+    seeded_bytes: int = 0
 
     def on_edition(self, entry: StoredEdition, *, is_stale: bool, is_accepted: bool) -> None:
         """Its edition is known."""
@@ -45,6 +49,7 @@ class SeedListener:
     def on_block(self, block_index: int, digest: bytes) -> None:  # noqa: ARG002  # the entry has it
         """A block came."""
         assert self.entry is not None
+        self.seeded_bytes += self.entry.edition.block_bytes
         if not self.is_told and self.entry.edition.size_bytes is None:
             self.tell()
         if self.is_told:

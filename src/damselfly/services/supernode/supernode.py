@@ -16,6 +16,7 @@ from damselfly.core.scheduling.events import (
     EditionOpened,
     Event,
     HostConnected,
+    HostHolds,
     HostLost,
     PeerComplained,
     PeerJoined,
@@ -52,6 +53,7 @@ from damselfly.services.seeding.authorising import Authorising
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.supernode.edition_telling import edition_told
 from damselfly.services.supernode.feeds import Feeds
+from damselfly.services.supernode.host_imports import HostImports
 from damselfly.services.supernode.host_sessions import Session
 from damselfly.services.supernode.key_telling import KeyTelling
 from damselfly.services.supernode.seed_listener import SeedListener
@@ -62,6 +64,7 @@ from damselfly.telemetry.metrics import Metrics
 from damselfly.wire import session_messages as wire
 
 TICK_S: Final = 1.0
+HOLDERS_ASKED_MAX: Final = 1000
 # What a host would fail with as well; of an encrypted content it must not make a plain one.
 FOR_EVERYBODY: Final = (
     *(SourceError, DigestMismatchError, UsageError),
@@ -81,6 +84,7 @@ class SuperNode:
         *,
         store: BlockStore,
         seeding: Seeding,
+        imports: HostImports,
         client: aiohttp.ClientSession,
         metrics: Metrics,
         tasks: asyncio.TaskGroup,
@@ -90,6 +94,7 @@ class SuperNode:
         self._options = options
         self._store = store
         self._seeding = seeding
+        self._imports = imports
         self._authorising = Authorising(seeding, store, window_s=options.source.access_window_s)
         self._metrics = metrics
         self._tasks = tasks
@@ -153,7 +158,7 @@ class SuperNode:
         self._handle(HostLost(host_id=host_id))
         log.info("host_lost", host=host_id)
 
-    def on_message(self, host_id: HostId, message: wire.HostMessage) -> None:
+    def on_message(self, host_id: HostId, message: wire.HostMessage) -> None:  # noqa: C901, PLR0912  # a dispatch
         """A host told or asked something.
 
         Raises:
@@ -190,6 +195,10 @@ class SuperNode:
                 self._handle(SourceAsked(host_id=host_id, task_id=TaskId(message.task_id)))
             case wire.KeyAsked():
                 self._key_telling.answer(host_id, message)
+            case wire.Imported():
+                self._on_imported(host_id, message)
+            case wire.HoldersAsked():
+                self._tell_holders(host_id, message)
             case wire.Leave():
                 self._forget_spec(host_id, TaskId(message.task_id))
                 self._handle(PeerLeft(host_id=host_id, task_id=TaskId(message.task_id)))
@@ -198,6 +207,32 @@ class SuperNode:
                 raise RemoteProtocolError("a second hello")
             case _:
                 assert_never(message)
+
+    def _on_imported(self, host_id: HostId, message: wire.Imported) -> None:
+        def on_held(edition_id: EditionId) -> None:
+            self._handle(HostHolds(host_id=host_id, edition_id=edition_id))
+
+        self._imports.take(self._scheduler.hosts[host_id], message, on_held=on_held)
+
+    def _tell_holders(self, host_id: HostId, message: wire.HoldersAsked) -> None:
+        if len(message.edition_ids) > HOLDERS_ASKED_MAX:
+            raise RemoteProtocolError(f"{len(message.edition_ids)} editions asked about at once")
+        is_held = self._scheduler.holdings.is_held
+        held = tuple(
+            each for each in message.edition_ids if is_held(EditionId(each), but_by=host_id)
+        )
+        self._post(host_id, wire.HoldersTold(asked=message.edition_ids, held=held))
+
+    def is_held(self, edition_id: EditionId) -> bool:
+        """Say whether a host has an edition whole."""
+        return self._scheduler.holdings.is_held(edition_id)
+
+    def holders_of(self, edition_id: EditionId) -> list[Host]:
+        """Return the hosts that have an edition whole and can be reached."""
+        found = (
+            self._scheduler.hosts[each] for each in self._scheduler.holdings.hosts_with(edition_id)
+        )
+        return [host for host in found if host.address]
 
     def _on_join(self, host_id: HostId, message: wire.Join) -> None:
         task_id = TaskId(message.task_id)
@@ -325,8 +360,15 @@ class SuperNode:
             self.feeds.end_unwanted(self._scheduler.swarms.__contains__, task_id=spec.task_id)
             return
         listener.tell()
+        self._count_asked(entry.edition.size_bytes or 0, listener.seeded_bytes)
         self.feeds.seal(entry.edition.edition_id)
         self._handle(SeedEnded(task_id=spec.task_id))
+
+    def _count_asked(self, size_bytes: int, seeded_bytes: int) -> None:
+        """Count the bytes of a task that was asked for: those that were here, and the others."""
+        missed = min(seeded_bytes, size_bytes)  # whole blocks, the last one is shorter
+        self._metrics.cache_asked_bytes.labels("hit").inc(size_bytes - missed)
+        self._metrics.cache_asked_bytes.labels("miss").inc(missed)
 
     def _failed(self, spec: TaskSpec, exc: DamselflyError) -> SeedFailed:
         status = getattr(exc, "status", 0)

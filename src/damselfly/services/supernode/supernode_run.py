@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from damselfly.clock import wall_s
+from damselfly.core.peer import SUPERNODE
 from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.encrypting.key_providers import GuardedProvider
@@ -15,11 +16,14 @@ from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.sources import open_sources
 from damselfly.services.stores import keep_settled, open_store
+from damselfly.services.supernode.host_imports import HostImports
 from damselfly.services.supernode.host_sessions import HostSessions
 from damselfly.services.supernode.loop_watch import LoopWatch
 from damselfly.services.supernode.supernode import SuperNode
+from damselfly.services.supernode.supernode_cache import caring
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
+from damselfly.transport.block_connection import BlockConnections
 
 
 async def run_supernode(
@@ -41,6 +45,7 @@ async def run_supernode(
     metrics = Metrics()
     store = await asyncio.to_thread(open_store, options.data, options.cache)
     sources = open_sources(options.source, options.registries)
+    connections = BlockConnections(SUPERNODE)
     try:
         async with client_session() as client, asyncio.TaskGroup() as tasks:
             watch = LoopWatch(metrics)
@@ -59,36 +64,56 @@ async def run_supernode(
                 options,
                 store=store,
                 seeding=seeding,
+                imports=HostImports(
+                    options.host_imports,
+                    store=store,
+                    connections=connections,
+                    tasks=tasks,
+                    now_wall_s=wall_s,
+                ),
                 client=client,
                 metrics=metrics,
                 tasks=tasks,
                 rng=rng,
                 loop_delay_s=lambda: watch.delay_s,
             )
-            app = web.Application()
-            app.router.add_get("/v1/session", HostSessions(supernode).handle)
-            app.router.add_get("/v1/editions/{edition_id}/link", supernode.feeds.links.handle)
-            app.router.add_get(
-                "/v1/editions/{edition_id}/blocks/{block_index}", supernode.feeds.uploads.handle
-            )
-            add_admin_routes(
-                app,
-                metrics=metrics,
-                tasks=supernode.views().tasks,
-                hosts=supernode.views().hosts,
-                health=supernode.views().health,
-            )
             going_on = (watch.run(), supernode.tick(), keep_settled(store))
             background = [tasks.create_task(each) for each in going_on]
-            async with serving(app, options.listen) as address:
+            async with (
+                serving(routes_of(supernode, metrics), options.listen) as address,
+                caring(
+                    options,
+                    supernode,
+                    store,
+                    connections=connections,
+                    metrics=metrics,
+                    tasks=tasks,
+                ),
+            ):
                 on_ready(address)
                 await stop.wait()
                 for task in background:
                     task.cancel()
                 supernode.end()
     finally:
+        connections.close()
         await sources.close()
         await asyncio.to_thread(store.close)
+
+
+def routes_of(supernode: SuperNode, metrics: Metrics) -> web.Application:
+    """Return what hosts and operators may ask of a SuperNode."""
+    app = web.Application()
+    app.router.add_get("/v1/session", HostSessions(supernode).handle)
+    app.router.add_get("/v1/editions/{edition_id}/link", supernode.feeds.links.handle)
+    app.router.add_get(
+        "/v1/editions/{edition_id}/blocks/{block_index}", supernode.feeds.uploads.handle
+    )
+    views = supernode.views()
+    add_admin_routes(
+        app, metrics=metrics, tasks=views.tasks, hosts=views.hosts, health=views.health
+    )
+    return app
 
 
 def edition_keys_of(options: SuperNodeOptions) -> EditionKeys:

@@ -1,0 +1,1 @@
+"""What keeps a cache in order for years: what operators order, expiry, scrubbing, imports."""

@@ -1,0 +1,99 @@
+"""A local file into the cache, as a task of its own: there is no source to ask about it."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+from damselfly.core.blocks import block_bytes_for
+from damselfly.core.digest import Digest
+from damselfly.core.task import Edition, SourceFacts, name_edition
+from damselfly.errors import DigestMismatchError, UsageError
+from damselfly.services.seeding.hashing import new_hasher
+from damselfly.services.seeding.reading import store_block
+from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.wire.cache_messages import ImportOrder
+
+LINK_RATE_BYTES_PER_S = 125e6  # cuts it as a source of 1 Gbit/s
+
+Read = Callable[[int], Awaitable[bytes]]
+
+
+def imported_edition(order: ImportOrder) -> Edition:
+    """Return the edition that an import makes: of the same content always the same.
+
+    Raises:
+        TaskSpecError: Its URL, digest or tag is none.
+    """
+    spec, digest = order.spec(), Digest.parse(order.digest)
+    block_bytes = block_bytes_for(order.size_bytes, link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S)
+    facts = SourceFacts(size_bytes=order.size_bytes, digest=digest)
+    return Edition(
+        edition_id=name_edition(
+            spec.task_id, facts, block_bytes=block_bytes, reading=secrets.token_hex(16)
+        ),
+        task_id=spec.task_id,
+        block_bytes=block_bytes,
+        size_bytes=order.size_bytes,
+        digest=digest,
+        display_url=spec.display_url,
+    )
+
+
+async def import_content(
+    store: BlockStore, order: ImportOrder, read: Read, *, now_wall_s: float
+) -> StoredEdition:
+    """Put a content into a store, and return its sealed entry, not pinned.
+
+    Args:
+        store: Where it goes.
+        order: What it is.
+        read: Returns the next so many bytes, fewer only at the end.
+        now_wall_s: Seconds since 1970.
+
+    Raises:
+        DigestMismatchError: It is not what the order says.
+        UsageError: It is longer or shorter than the order says.
+        StorageFullError: There is no room.
+    """
+    edition = imported_edition(order)
+    entry = await asyncio.to_thread(store.open, edition)
+    try:
+        await _fill(entry, read, Digest.parse(order.digest))
+        await asyncio.to_thread(_seal, entry, edition.digest, now_wall_s)
+    except BaseException:
+        if not entry.is_sealed:
+            await asyncio.to_thread(store.drop, entry)
+        raise
+    finally:
+        entry.unpin()
+    return entry
+
+
+async def _fill(entry: StoredEdition, read: Read, digest: Digest) -> None:
+    hasher = new_hasher(digest.algorithm)
+    layout = entry.edition.layout
+    for index in range(layout.block_count):
+        length = len(layout.span(index))
+        body = await read(length)
+        if len(body) != length:
+            raise UsageError(
+                f"the file ended after {layout.span(index).start_byte + len(body)} bytes instead "
+                f"of {layout.size_bytes}; do not write to it while it is imported"
+            )
+        await asyncio.to_thread(hasher.update, body)
+        if entry.digest_of(index) is None:
+            await asyncio.to_thread(store_block, entry, index, memoryview(body), None)
+    if await read(1):
+        raise UsageError(
+            f"the file is longer than {layout.size_bytes} bytes; do not write to it while it is "
+            "imported"
+        )
+    actual = Digest(digest.algorithm, hasher.hexdigest())
+    if actual != digest:
+        raise DigestMismatchError(expected=str(digest), actual=str(actual))
+
+
+def _seal(entry: StoredEdition, digest: Digest | None, now_wall_s: float) -> None:
+    entry.seal(digest)
+    entry.mark_imported()
+    entry.mark_validated(now_wall_s)

@@ -1,0 +1,164 @@
+"""Contents that hosts imported, into the SuperNode's cache.
+
+A host that imported a file tells so. The SuperNode takes it over from there, once, and from then
+on gives it like everything else. Which ones it takes says `core/caching/imports.py`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from damselfly.core.caching.imports import ImportPolicy
+from damselfly.core.digest import Digest
+from damselfly.core.peer import Host
+from damselfly.core.task import Edition, EditionId, TaskId, TaskSpec, is_edition_id
+from damselfly.errors import (
+    DamselflyError,
+    DigestMismatchError,
+    ParentBusyError,
+    RemoteProtocolError,
+    UsageError,
+)
+from damselfly.services.cache_care.repairing import fetch_body
+from damselfly.services.seeding.hashing import new_hasher
+from damselfly.services.seeding.reading import store_block
+from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.telemetry.log import get_log
+from damselfly.transport.block_connection import BlockConnections
+from damselfly.wire import session_messages as wire
+
+BLOCK_BYTES_MAX: Final = 64 << 20
+RUNNING_MAX: Final = 4  # at a time; the others wait
+BUSY_TRIES_MAX: Final = 20
+
+log = get_log()
+
+
+class HostImports:
+    """Takes imports over."""
+
+    def __init__(
+        self,
+        policy: ImportPolicy,
+        *,
+        store: BlockStore,
+        connections: BlockConnections,
+        tasks: asyncio.TaskGroup,
+        now_wall_s: Callable[[], float],
+    ) -> None:
+        self._policy = policy
+        self._store = store
+        self._connections = connections
+        self._tasks = tasks
+        self._now_wall_s = now_wall_s
+        self._running: set[EditionId] = set()
+        self._slots = asyncio.Semaphore(RUNNING_MAX)
+
+    def take(
+        self, host: Host, message: wire.Imported, *, on_held: Callable[[EditionId], None]
+    ) -> None:
+        """A host told of an import.
+
+        Args:
+            host: That host.
+            message: What it told.
+            on_held: Called when the content is here and the host may give it, too.
+
+        Raises:
+            RemoteProtocolError: It cannot be.
+        """
+        edition = edition_of(message)
+        if not self._policy.allows(is_named_by_digest=message.is_named_by_digest):
+            log.warning("import_refused", host=host.host_id, url=edition.display_url)
+            return
+        edition_id = edition.edition_id
+        if edition_id in self._running:
+            return
+        known = self._store.find(edition_id)
+        if known is not None and known.is_sealed:
+            on_held(edition_id)
+            return
+        self._running.add(edition_id)
+        self._tasks.create_task(
+            self._take_over(host, edition, on_held), name=f"import {edition_id[:12]}"
+        )
+
+    async def _take_over(
+        self, host: Host, edition: Edition, on_held: Callable[[EditionId], None]
+    ) -> None:
+        try:
+            async with self._slots:
+                entry = await asyncio.to_thread(self._store.open, edition)
+                try:
+                    await self._fill(host, entry)
+                    await asyncio.to_thread(self._seal, entry)
+                finally:
+                    entry.unpin()
+        except DamselflyError as exc:
+            log.warning("import_failed", host=host.host_id, reason=str(exc))
+        else:
+            log.info("import_taken_over", host=host.host_id, url=edition.display_url)
+            on_held(edition.edition_id)
+        finally:
+            self._running.discard(edition.edition_id)
+
+    async def _fill(self, host: Host, entry: StoredEdition) -> None:
+        edition = entry.edition
+        assert edition.digest is not None
+        hasher = new_hasher(edition.digest.algorithm)
+        for index in range(edition.layout.block_count):
+            if entry.digest_of(index) is None:
+                body = await self._fetch(host, edition, index)
+                await asyncio.to_thread(store_block, entry, index, body, None)
+            plain = await asyncio.to_thread(entry.read_span, edition.layout.span(index))
+            await asyncio.to_thread(hasher.update, plain)
+        actual = Digest(edition.digest.algorithm, hasher.hexdigest())
+        if actual != edition.digest:
+            self._store.drop(entry)
+            raise DigestMismatchError(expected=str(edition.digest), actual=str(actual))
+
+    async def _fetch(self, host: Host, edition: Edition, index: int) -> memoryview:
+        for _ in range(BUSY_TRIES_MAX):
+            try:
+                return await fetch_body(self._connections, host, edition, index)
+            except ParentBusyError as exc:
+                await asyncio.sleep(exc.retry_after_s)
+        return await fetch_body(self._connections, host, edition, index)
+
+    def _seal(self, entry: StoredEdition) -> None:
+        entry.seal(entry.edition.digest)
+        entry.mark_imported()
+        entry.mark_validated(self._now_wall_s())
+
+
+def edition_of(message: wire.Imported) -> Edition:
+    """Return the edition that a host imported.
+
+    Raises:
+        RemoteProtocolError: It cannot be.
+    """
+    try:
+        digest = Digest.parse(message.digest)
+        spec = TaskSpec(
+            url=message.url,
+            digest=digest if message.is_named_by_digest else None,
+            tag=message.task_tag,
+        )
+    except UsageError as exc:
+        raise RemoteProtocolError(str(exc)) from exc
+    is_possible = (
+        spec.task_id == message.task_id
+        and is_edition_id(message.edition_id)
+        and 0 < message.block_bytes <= BLOCK_BYTES_MAX
+        and message.size_bytes >= 0
+    )
+    if not is_possible:
+        raise RemoteProtocolError("an import that cannot be")
+    return Edition(
+        edition_id=EditionId(message.edition_id),
+        task_id=TaskId(message.task_id),
+        block_bytes=message.block_bytes,
+        size_bytes=message.size_bytes,
+        digest=digest,
+        display_url=spec.display_url,
+    )

@@ -1,0 +1,171 @@
+"""`damselfly cache` as an operator meets it: with processes that run, and on a folder at rest."""
+
+import asyncio
+import hashlib
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from e2e.processes import BIN, Ended, Site, a_site, dfget, run
+from fakes.source import FakeSource
+
+pytestmark = pytest.mark.slow
+
+DATA = random.Random(21).randbytes(3 << 20)
+DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with a_site(tmp_path) as site:
+        yield site
+
+
+async def cache(*arguments: str) -> Ended:
+    return await run(str(BIN / "damselfly"), "cache", *arguments)
+
+
+def spoil(folder: Path) -> None:
+    """Turn a bit around, and set the time stamp back, as a disk does."""
+    (content,) = (folder / "editions").glob("*/*/*/content")
+    times = content.stat()
+    with content.open("r+b") as file:
+        file.seek(1_500_000)
+        byte = file.read(1)[0]
+        file.seek(1_500_000)
+        file.write(bytes([byte ^ 1]))
+    os.utime(content, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+async def test_a_file_imported_at_one_host_is_everybodys_without_any_source(site: Site) -> None:
+    supernode = await site.supernode()
+    first = await site.daemon("first", supernode.address)
+    second = await site.daemon("second", supernode.address)
+    file = site.path("model.bin")
+    file.write_bytes(DATA)
+    where = ("--data", str(site.path("supernode")))
+    await asyncio.sleep(0.5)  # the session opens
+
+    imported = await cache("import", str(file), "--socket", first.socket)
+    assert imported.code == 0, imported.err
+    url = imported.out.split("dfget ")[1].split()[0]
+    for _ in range(100):  # the SuperNode takes it over
+        if "imported" in (await cache("ls", *where)).out:
+            break
+    got = await dfget(
+        url, "--digest", DIGEST, "-O", str(site.path("out")), "--socket", second.socket, "--json"
+    )
+
+    assert got.code == 0, got.err
+    assert site.path("out").read_bytes() == DATA
+    assert got.json["bytes_by"]["source"] == 0
+
+
+async def test_a_url_import_at_the_supernode_answers_for_that_url(site: Site) -> None:
+    supernode = await site.supernode()
+    daemon = await site.daemon("host", supernode.address)
+    file = site.path("a.bin")
+    file.write_bytes(DATA)
+    url = "http://models.invalid/a.bin"
+    call = ("import", str(file), "--url", url, "--tag", "v1")
+
+    imported = await cache(*call, "--data", str(site.path("supernode")))
+    got = await dfget(url, "--tag", "v1", "-O", str(site.path("out")), "--socket", daemon.socket)
+    other = await dfget(url, "-O", str(site.path("other")), "--socket", daemon.socket)
+
+    assert imported.code == 0, imported.err
+    assert got.code == 0, got.err
+    assert site.path("out").read_bytes() == DATA
+    assert other.code != 0  # without the tag it is another task, and nobody has that
+
+
+async def test_a_url_import_at_a_host_is_not_believed_by_the_supernode(site: Site) -> None:
+    supernode = await site.supernode()
+    first = await site.daemon("first", supernode.address)
+    file = site.path("a.bin")
+    file.write_bytes(DATA)
+    await asyncio.sleep(0.5)
+
+    await cache("import", str(file), "--url", "http://bank.invalid/a", "--socket", first.socket)
+    await asyncio.sleep(1)
+
+    assert "0 editions" in (await cache("ls", "--data", str(site.path("supernode")))).out
+    assert "import_refused" in supernode.log.read_text()
+
+
+async def test_entries_are_listed_pinned_removed_verified_and_exported(site: Site) -> None:
+    async with FakeSource() as source:
+        source.add("/f", DATA)
+        url = source.url("/f")
+        supernode = await site.supernode()
+        daemon = await site.daemon("host", supernode.address)
+        here = ("--socket", daemon.socket)
+        copied = await dfget(url, "-O", str(site.path("out")), *here)
+        assert copied.code == 0, copied.err
+
+        assert url in (await cache("ls", *here)).out
+        assert "pinned" in (await cache("pin", url, *here)).out
+        assert "[pinned]" in (await cache("ls", *here)).out
+        assert (await cache("unpin", url, *here)).code == 0
+        assert (await cache("verify", *here)).out == "1 read, 0 damaged\n"
+        spoil(site.path("supernode"))
+        verified = await cache("verify", "--data", str(site.path("supernode")))
+        assert verified.code == 1
+        assert "1 damaged" in verified.out
+        again = ""
+        for _ in range(100):  # the host has it: it comes from there
+            again = (await cache("verify", "--data", str(site.path("supernode")))).out
+            if "1 read, 0 damaged" in again:
+                break
+        assert "1 read, 0 damaged" in again
+        assert [each.method for each in source.requests].count("GET") == 1
+        exported = await cache("export", url, str(site.path("copy")), *here)
+        assert exported.code == 0, exported.err
+        assert site.path("copy").read_bytes() == DATA
+        assert "removed" in (await cache("rm", url, *here)).out
+        assert "0 editions" in (await cache("ls", *here)).out
+
+
+async def test_a_folder_at_rest_can_be_looked_at_and_changed(site: Site) -> None:
+    file = site.path("a.bin")
+    file.write_bytes(DATA)
+    folder = site.path("cache")
+    folder.mkdir(mode=0o700)
+    here = ("--data", str(folder))
+
+    imported = await cache("import", str(file), *here)
+    assert imported.code == 0, imported.err
+    assert "imported" in (await cache("ls", *here)).out
+    assert (await cache("export", DIGEST, str(site.path("copy")), *here)).code == 0
+    assert site.path("copy").read_bytes() == DATA
+    spoil(folder)
+    assert "1 damaged" in (await cache("verify", *here)).out
+    gone = await cache("export", DIGEST, str(site.path("copy2")), *here)
+    assert gone.code == 7
+    assert "in parts only" in gone.err
+
+
+async def test_bad_input_gets_one_clear_sentence(site: Site) -> None:
+    daemon = await site.daemon("host", "127.0.0.1:1")
+    here = ("--socket", daemon.socket)
+    file = site.path("a.bin")
+    file.write_bytes(DATA)
+    wrong = f"sha256:{'0' * 64}"
+    for arguments, code, words in [
+        (("pin", "http://x.invalid/", *here), 7, "is not cached"),
+        (("rm", "nothing", *here), 7, "is not cached"),
+        (("import", "/no/such/file", *here), 2, "cannot read"),
+        (("import", str(file), "--digest", "sha256:12", *here), 2, "hexadecimal digits"),
+        (("import", str(file), "--digest", wrong, *here), 50, "nothing was handed out"),
+        (("import", str(file), "--url", "nonsense", *here), 2, "URL"),
+        (("import", str(file), "--url", "http://a/", "--digest", DIGEST, *here), 2, "choose one"),
+        (("export", "http://x.invalid/", str(site.path("o")), *here), 7, "is not cached"),
+        (("export", "http://x.invalid/", str(site.folder), *here), 3, "name a file"),
+        (("ls", "--socket", str(site.path("no.sock"))), 33, "nobody answers"),
+    ]:
+        ended = await cache(*arguments)
+        assert (ended.code, words in ended.err) == (code, True), (arguments, ended)
+        assert len(ended.err.strip().splitlines()) == 1
