@@ -8,6 +8,12 @@ def now_s() -> float:
     return time.monotonic()  # noqa: TID251  # the one place
 
 
+def local_minute() -> int:
+    """Return the minute of the day, as people here count it."""
+    now = time.localtime()
+    return now.tm_hour * 60 + now.tm_min
+
+
 def wall_s() -> float:
     """Return seconds since 1970, for time stamps that outlive the process."""
     return time.time()  # noqa: TID251  # the one place

@@ -12,6 +12,7 @@ message is made from them::
     │   └── RegistryPathError        a path that no registry has
     ├── SourceError                  the source
     │   ├── SourceUnreachableError   no answer                               retry, backoff
+    │   ├── SourceIllError           it failed too often, and is left alone  tell them
     │   ├── SourceRefusedError       an answer that is a refusal             pass it on
     │   ├── SourceBrokenError        it broke its own promise (length, …)    retry, then give up
     │   └── SourceChangedError       other content than before               start anew, once
@@ -65,6 +66,7 @@ from damselfly.errors.providers import (
     SourceBrokenError as SourceBrokenError,
     SourceChangedError as SourceChangedError,
     SourceError as SourceError,
+    SourceIllError as SourceIllError,
     SourceRefusedError as SourceRefusedError,
     SourceUnreachableError as SourceUnreachableError,
 )

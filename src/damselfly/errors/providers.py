@@ -56,6 +56,26 @@ class SourceRefusedError(SourceError):
         super().__init__(f"source {url} answered {status}: {hint}")
 
 
+class SourceIllError(SourceError):
+    """The source failed too often, and is left alone for a while.
+
+    Attributes:
+        url: The source, without credentials and query.
+        reason: What was last wrong with it.
+    """
+
+    exit_code = 18
+    http_status = 503
+
+    def __init__(self, *, url: str, reason: str, ill_s: float, retry_s: float) -> None:
+        self.url, self.reason = url, reason
+        self.http_headers = (("Retry-After", f"{retry_s:.0f}"),)
+        super().__init__(
+            f"source {url} has been failing for {ill_s:.0f} s ({reason}), so it is left alone; "
+            f"it is tried again in {retry_s:.0f} s"
+        )
+
+
 class SourceBrokenError(SourceError):
     """The source broke a promise of its own: a length, a range, an encoding."""
 

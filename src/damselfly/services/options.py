@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from damselfly.core.budgeting import BudgetRule
 from damselfly.core.caching.freshness import StalePolicy
 from damselfly.core.caching.imports import ImportPolicy
 from damselfly.core.proxying.encrypting import EncryptRule
@@ -70,6 +71,9 @@ class SourceOptions:
         hub_endpoint: The hub that `hf://` means; empty: the public one.
         folders: Folders of this machine from which `file://` may be read, by everybody.
         accounts: As whom sources are asked, and where; see `AccountOptions`.
+        budgets: Connections and bytes per second for hosts of sources; see `BudgetRule`.
+        ill_after: Failures in a row after which a source is left alone; 0 is never.
+        ill_pause_s: For how long at first; each time it fails again, for twice as long.
     """
 
     freshness_window_s: float = 10.0
@@ -87,8 +91,13 @@ class SourceOptions:
     hub_endpoint: str = ""
     folders: tuple[str, ...] = ()
     accounts: tuple[AccountOptions, ...] = ()
+    budgets: tuple[BudgetRule, ...] = ()
+    ill_after: int = 8
+    ill_pause_s: float = 5.0
 
     def __post_init__(self) -> None:
+        _require(self.ill_after >= 0, "ill_after must not be negative")
+        _require(self.ill_pause_s > 0, "ill_pause_s must be positive")
         _require(all(each.match for each in self.accounts), "each of accounts needs a match")
         _require(all(each.startswith("/") for each in self.folders), "folders begin with /")
         _require(self.freshness_window_s >= 0, "freshness_window_s must not be negative")

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from damselfly.services.options import RegistryOptions, SourceOptions
 from damselfly.services.registries import Registries, trusts_of
+from damselfly.services.seeding.budgeted import BudgetedSource
+from damselfly.transport.provider import Source
 from damselfly.transport.sources.accounts import Accounts
 from damselfly.transport.sources.by_scheme import Sources
 from damselfly.transport.sources.http import HttpSource, Trust, origin_of
@@ -38,6 +40,13 @@ def open_sources(options: SourceOptions, registries: Iterable[RegistryOptions]) 
         find_urls=find_urls,
         connect_timeout_s=options.connect_timeout_s,
         stall_timeout_s=options.stall_timeout_s,
+    )
+
+
+def budgeted(source: Source, options: SourceOptions) -> BudgetedSource:
+    """Return a source that is asked within the budgets that the settings give it."""
+    return BudgetedSource(
+        source, options.budgets, failures_max=options.ill_after, pause_s=options.ill_pause_s
     )
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from damselfly.clock import now_s
 from damselfly.core.access import shown_by
 from damselfly.core.blocks import Span, block_bytes_for, gap_spans
+from damselfly.core.budgeting import retry_after_s
 from damselfly.core.caching.freshness import (
     Cached,
     SourceWord,
@@ -56,7 +57,9 @@ from damselfly.wire.ciphers.data_keys import DataKey
 
 RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 10.0
+RETRY_AFTER_S_MAX: Final = 30.0  # who asks for longer is told to whoever waits
 NOT_FOUND: Final = 404
+TOO_MANY: Final = 429
 PARTIAL: Final = 206
 ACCEPTING: Final = (200, 206, 416)  # the last: of a content without bytes there is no part
 SERVER_ERRORS: Final = range(500, 600)
@@ -291,11 +294,11 @@ class Seeding:
                     validators=Validators() if spec.digest else entry.edition.validators,
                 )
             except (SourceUnreachableError, SourceRefusedError) as exc:
-                is_final = isinstance(exc, SourceRefusedError) and exc.status not in SERVER_ERRORS
+                asked_s = retry_after_s(exc.http_headers)
                 attempt += 1
-                if is_final or attempt > self._options.retries_max:
+                if _is_final(exc, asked_s) or attempt > self._options.retries_max:
                     raise
-            await self._sleep(self._backoff.delay_s(attempt))
+            await self._sleep(max(self._backoff.delay_s(attempt), asked_s))
 
     async def _fill(
         self,
@@ -445,6 +448,14 @@ class Seeding:
         if expected is not None and expected != actual:
             self._store.drop(entry)
             raise DigestMismatchError(expected=str(expected), actual=str(actual))
+
+
+def _is_final(exc: SourceUnreachableError | SourceRefusedError, asked_s: float) -> bool:
+    """Say whether asking again, after the pause that a source asked for, makes no sense."""
+    if isinstance(exc, SourceUnreachableError):
+        return False
+    may_come_again = exc.status in SERVER_ERRORS or (exc.status == TOO_MANY and asked_s > 0)
+    return not may_come_again or asked_s > RETRY_AFTER_S_MAX
 
 
 def _is_same(known: Validators, told: Validators) -> bool:

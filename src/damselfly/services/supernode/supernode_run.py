@@ -14,7 +14,7 @@ from damselfly.services.encrypting.key_providers import GuardedProvider
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.seeding.seeding import Seeding
-from damselfly.services.sources import open_sources
+from damselfly.services.sources import budgeted, open_sources
 from damselfly.services.stores import keep_settled, open_store
 from damselfly.services.supernode.host_imports import HostImports
 from damselfly.services.supernode.host_sessions import HostSessions
@@ -52,7 +52,7 @@ async def run_supernode(
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
             seeding = Seeding(
                 store,
-                sources,
+                budgeted(sources, options.source),
                 options.source,
                 keys=await asyncio.to_thread(edition_keys_of, options),
                 link_rate_bytes_per_s=options.link_rate_bytes_per_s,

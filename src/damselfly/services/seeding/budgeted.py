@@ -1,0 +1,264 @@
+"""A source that is asked within its budget, and left alone while it is ill; see core/budgeting.
+
+It wraps any source in the same shape, so whoever reads need not know of it. Who must wait for a
+connection waits in line; who asks a source that is ill is told at once.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+from damselfly.clock import local_minute, now_s
+from damselfly.core.budgeting import BudgetRule, Circuit, budget_of, retry_after_s
+from damselfly.core.task import TaskSpec, Validators
+from damselfly.errors import (
+    SourceError,
+    SourceIllError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
+from damselfly.telemetry.log import get_log
+from damselfly.transport.provider import Source, SourceAnswer, SourceReading
+from damselfly.transport.throttle import Throttle
+
+SERVER_ERRORS: Final = range(500, 600)
+LOOK_S: Final = 30.0  # who waits looks again whether other hours have come
+
+T = TypeVar("T")
+
+log = get_log()
+
+
+class _Line:
+    """Connections in use under one budget, and who waits for one."""
+
+    def __init__(self, rule: BudgetRule) -> None:
+        self.throttle = Throttle(rule.rate_bytes_per_s)
+        self._limit = rule.connections_max
+        self._used = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        """Take a connection, or wait for it, at most until it is time to look again.
+
+        Raises:
+            TimeoutError: It is time.
+        """
+        if not self._limit or (self._used < self._limit and not self._waiting):
+            self._used += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.leave()  # it came just now
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            raise
+
+    def leave(self) -> None:
+        """Give a connection back; the next in line has it."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._used -= 1
+
+
+class BudgetedSource:
+    """A source with budgets and circuits."""
+
+    def __init__(
+        self,
+        source: Source,
+        rules: Sequence[BudgetRule],
+        *,
+        failures_max: int,
+        pause_s: float,
+        minute: Callable[[], int] = local_minute,
+    ) -> None:
+        """Wrap a source.
+
+        Args:
+            source: It is asked in the end.
+            rules: Budgets; the first that matches holds.
+            failures_max: Failures in a row after which a host is left alone; 0 is never.
+            pause_s: For how long, at first.
+            minute: Returns the minute of the day.
+        """
+        self._source = source
+        self._rules = tuple(rules)
+        self._minute = minute
+        self._failures_max = failures_max
+        self._lines = {rule: _Line(rule) for rule in self._rules}
+        # {host of a source: its circuit}; a fleet asks a handful of sources.
+        self._circuits: dict[str, Circuit] = defaultdict(
+            lambda: Circuit(failures_max=failures_max, pause_s=pause_s)
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._source.close()
+
+    async def read(
+        self,
+        spec: TaskSpec,
+        *,
+        start_byte: int = 0,
+        stop_byte: int | None = None,
+        validators: Validators = Validators(),
+    ) -> SourceReading:
+        """Ask for the content, or a part of it, as `Source.read`.
+
+        Raises:
+            SourceIllError: It is left alone at the moment.
+            SourceError: As `Source.read`.
+        """
+        self._check(spec)
+        line = await self._enter(spec)
+        try:
+            reading = await self._told(
+                spec,
+                self._source.read(
+                    spec, start_byte=start_byte, stop_byte=stop_byte, validators=validators
+                ),
+            )
+        except BaseException:
+            if line is not None:
+                line.leave()
+            raise
+        return _BudgetedReading(reading, line)
+
+    async def authorise(self, spec: TaskSpec) -> SourceAnswer:
+        """Ask whether the source gives its content, as `Source.authorise`."""
+        self._check(spec)
+        line = await self._enter(spec)
+        try:
+            return await self._told(spec, self._source.authorise(spec))
+        finally:
+            if line is not None:
+                line.leave()
+
+    async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:
+        """Ask whether the source still has this version, as `Source.validate`."""
+        self._check(spec)
+        line = await self._enter(spec)
+        try:
+            return await self._told(spec, self._source.validate(spec, validators))
+        finally:
+            if line is not None:
+                line.leave()
+
+    def _circuit(self, spec: TaskSpec) -> Circuit:
+        return self._circuits[_host_of(spec)]
+
+    def _check(self, spec: TaskSpec) -> None:
+        """Let a request to a source pass, if it is not ill.
+
+        Raises:
+            SourceIllError: It is.
+        """
+        if not self._failures_max:
+            return
+        now = now_s()
+        ill = self._circuit(spec).ask(now_s=now)
+        if ill is not None:
+            raise SourceIllError(
+                url=spec.display_url,
+                reason=ill.reason,
+                ill_s=now - ill.since_s,
+                retry_s=max(ill.retry_s - now, 1.0),
+            )
+
+    async def _enter(self, spec: TaskSpec) -> _Line | None:
+        """Wait for a connection of the budget that holds; None: there is none."""
+        try:
+            while True:
+                rule = budget_of(_host_of(spec), self._rules, minute=self._minute())
+                if rule is None:
+                    return None
+                try:
+                    await self._lines[rule].enter()
+                except TimeoutError:
+                    continue
+                return self._lines[rule]
+        except BaseException:
+            self._circuit(spec).give_up()
+            raise
+
+    async def _told(self, spec: TaskSpec, work: Awaitable[T]) -> T:
+        """Ask, and tell the circuit what came of it."""
+        circuit = self._circuit(spec)
+        try:
+            answer = await work
+        except SourceUnreachableError as exc:
+            self._fail(spec, exc.reason)
+            raise
+        except SourceRefusedError as exc:
+            if exc.status in SERVER_ERRORS:
+                self._fail(spec, f"it answered {exc.status}", retry_after_s(exc.http_headers))
+            else:
+                circuit.succeed()
+            raise
+        except SourceError:
+            circuit.succeed()  # it answers; what, is for others to judge
+            raise
+        except BaseException:
+            circuit.give_up()
+            raise
+        if isinstance(answer, SourceAnswer) and answer.status in SERVER_ERRORS:
+            self._fail(spec, f"it answered {answer.status}", retry_after_s(answer.http_headers))
+        else:
+            circuit.succeed()
+        return answer
+
+    def _fail(self, spec: TaskSpec, reason: str, retry_s: float = 0.0) -> None:
+        circuit = self._circuit(spec)
+        if circuit.fail(reason, now_s=now_s(), retry_after_s=retry_s) and self._failures_max:
+            log.warning("source_ill", host=_host_of(spec), reason=reason)
+
+
+class _BudgetedReading:
+    """A reading whose bytes are counted, and whose connection is given back as it ends."""
+
+    def __init__(self, reading: SourceReading, line: _Line | None) -> None:
+        self._reading = reading
+        self._line = line
+        self.answer = reading.answer
+
+    async def __aenter__(self) -> Self:
+        await self._reading.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._leave()
+        await self._reading.__aexit__(*exc_info)
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer with what comes next of the body."""
+        try:
+            count = await self._reading.read_into(buffer)
+        except BaseException:
+            self._leave()  # it is asked again while this one is still open
+            raise
+        line = self._line
+        if count < len(buffer):
+            self._leave()
+        if line is not None:
+            await line.throttle.take(count)
+        return count
+
+    def _leave(self) -> None:
+        if self._line is not None:
+            self._line.leave()
+            self._line = None
+
+
+def _host_of(spec: TaskSpec) -> str:
+    return urlsplit(spec.url).netloc.rpartition("@")[2]
