@@ -131,6 +131,23 @@ def test_what_was_dropped_does_not_come_back(root: Path) -> None:
         assert names_in(store) == {an_edition(2).edition_id}
 
 
+@pytest.mark.parametrize("has_catalog", [True, False])
+def test_what_the_operator_keeps_or_imported_outlives_a_kill(
+    root: Path, *, has_catalog: bool
+) -> None:
+    with a_killed_store(root) as store:
+        add(store, 1, 2)
+        found(store, an_edition(1)).keep(is_kept=True)
+        found(store, an_edition(2)).mark_imported()
+    if not has_catalog:
+        (root / "catalog").unlink()
+
+    with a_disk_store(root) as store:
+        kept, imported = found(store, an_edition(1)), found(store, an_edition(2))
+        assert (kept.is_kept, kept.is_imported, kept.is_public) == (True, False, False)
+        assert (imported.is_kept, imported.is_imported, imported.is_public) == (False, True, True)
+
+
 @pytest.mark.parametrize("how", ["gone", "cut", "spoiled", "foreign"])
 def test_a_catalog_that_cannot_be_believed_is_made_anew_from_the_folders(
     root: Path, how: str

@@ -1,11 +1,9 @@
 """The talk of dfget and other programs with the daemon over its Unix socket.
 
-HTTP/1.0, in which an answer ends with its connection, is little enough to be spoken here: the
-standard library's client would take a third of a short download's start.
+How it is spoken stands in local_socket.py.
 """
 
 import contextlib
-import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 from urllib.parse import quote
@@ -18,7 +16,16 @@ from damselfly.errors import (
     DownloadTimeoutError,
     RemoteProtocolError,
 )
+from damselfly.transport.local_socket import (
+    CONNECT_TIMEOUT_S,
+    LINE_BYTES_MAX,
+    OK,
+    LocalSocket,
+    read_head,
+    revived,
+)
 from damselfly.wire.local_messages import (
+    ContentOpened,
     DownloadFailed,
     DownloadFinished,
     DownloadProgress,
@@ -26,36 +33,21 @@ from damselfly.wire.local_messages import (
     decode_report,
     encode_line,
 )
-from damselfly.wire.told_errors import revive
 
 if TYPE_CHECKING:
+    from damselfly.transport.open_content import OpenContent
     from damselfly.wire.cache_messages import CacheChanged, CacheListing, CacheOrder, ImportOrder
     from damselfly.wire.status_messages import HostStatus
 
-CONNECT_TIMEOUT_S: Final = 2.0
 STATUS_TIMEOUT_S: Final = 5.0
 SILENCE_S: Final = 60.0  # the daemon tells news while things move; a stall ends before that
-LINE_BYTES_MAX: Final = 1 << 20
 STATUS_BYTES_MAX: Final = 16 << 20  # a thousand downloads have some 500 kB
-HEAD_LINES_MAX: Final = 100
-OK: Final = b"200"
 
 T = TypeVar("T")
 
 
-class LocalClient:
+class LocalClient(LocalSocket):
     """A daemon, by the path of its socket."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def is_there(self) -> bool:
-        """Say whether somebody answers on the socket."""
-        try:
-            self._connect().close()
-        except OSError:
-            return False
-        return True
 
     def download(
         self, request: DownloadRequest, on_progress: Callable[[DownloadProgress], None]
@@ -75,15 +67,38 @@ class LocalClient:
                         case DownloadFinished() as finished:
                             return finished
                         case DownloadFailed() as failed:
-                            raise _revived(failed)
+                            raise revived(failed)
+                        case ContentOpened():
+                            raise RemoteProtocolError("the answer to another question")
         except TimeoutError as exc:
             raise DownloadTimeoutError(timeout_s=request.timeout_s) from exc
         except OSError as exc:
-            raise self._unreachable(exc) from exc
+            raise self.unreachable(exc) from exc
         raise DaemonUnreachableError(
             socket=self.path,
             reason="it ended during the download; run the same command again to resume",
         )
+
+    def open_content(self, request: DownloadRequest) -> "OpenContent":
+        """Open a content that is read while it comes; close it when it is no longer wanted.
+
+        Raises:
+            DamselflyError: What the daemon told, or that it cannot be reached.
+        """
+        from damselfly.transport.open_content import OpenContent  # noqa: PLC0415  # not for dfget
+
+        try:
+            connection = self.connect()
+            connection.settimeout(request.timeout_s or None)
+            try:
+                return OpenContent(self, request, connection)
+            except BaseException:
+                connection.close()
+                raise
+        except TimeoutError as exc:
+            raise DownloadTimeoutError(timeout_s=request.timeout_s) from exc
+        except OSError as exc:
+            raise self.unreachable(exc) from exc
 
     def read_content(
         self, finished: DownloadFinished, copy: Callable[[BinaryIO, int], None]
@@ -94,7 +109,7 @@ class LocalClient:
             with self._asked(what, SILENCE_S) as answer:
                 copy(answer, finished.size_bytes)
         except OSError as exc:
-            raise self._unreachable(exc) from exc
+            raise self.unreachable(exc) from exc
 
     def release(self, finished: DownloadFinished) -> None:
         """Tell the daemon that the content is no longer needed; failures do not matter."""
@@ -116,7 +131,7 @@ class LocalClient:
             with self._asked("GET /v1/status", STATUS_TIMEOUT_S) as answer:
                 return decode_status(answer.read(STATUS_BYTES_MAX))
         except OSError as exc:
-            raise self._unreachable(exc) from exc
+            raise self.unreachable(exc) from exc
 
     # --- the cache
 
@@ -161,12 +176,12 @@ class LocalClient:
         """
         try:
             with self._sent(f"GET /v1/cache/content?name={quote(name, safe='')}", None) as answer:
-                status, length = _read_head(answer)
+                status, length = read_head(answer)
                 if status != OK:
                     raise _told(answer.read(LINE_BYTES_MAX))
                 copy(answer, length)
         except OSError as exc:
-            raise self._unreachable(exc) from exc
+            raise self.unreachable(exc) from exc
 
     def _cache_answer(
         self,
@@ -181,27 +196,17 @@ class LocalClient:
 
         try:
             with self._sent(what, None, body, file=file, file_bytes=file_bytes) as answer:
-                status, length = _read_head(answer)
+                status, length = read_head(answer)
                 if status != OK:
                     raise RemoteProtocolError(f"it answered {status.decode('ascii', 'replace')}")
                 told: object = decode_json(answer.read(length), CacheAnswer)
         except OSError as exc:
-            raise self._unreachable(exc) from exc
+            raise self.unreachable(exc) from exc
         if isinstance(told, DownloadFailed):
-            raise _revived(told)
+            raise revived(told)
         if not isinstance(told, kind):
             raise RemoteProtocolError("the answer to another question")
         return told
-
-    def _connect(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(CONNECT_TIMEOUT_S)
-            connection.connect(self.path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     @contextlib.contextmanager
     def _asked(self, what: str, timeout_s: float | None, body: bytes = b"") -> Iterator[BinaryIO]:
@@ -212,7 +217,7 @@ class LocalClient:
             RemoteProtocolError: It does not do what was asked.
         """
         with self._sent(what, timeout_s, body) as answer:
-            status, _ = _read_head(answer)
+            status, _ = read_head(answer)
             if status != OK:
                 shown = status.decode("ascii", "replace") or "nothing"
                 raise RemoteProtocolError(f"the daemon answered {shown}")
@@ -229,7 +234,7 @@ class LocalClient:
         file_bytes: int = 0,
     ) -> Iterator[BinaryIO]:
         """Send a request, its body and perhaps a file, and give the answer from its head on."""
-        with self._connect() as connection:
+        with self.connect() as connection:
             connection.settimeout(timeout_s)
             head = f"{what} HTTP/1.0\r\nContent-Length: {len(body) + file_bytes}\r\n\r\n"
             connection.sendall(head.encode() + body)
@@ -240,26 +245,6 @@ class LocalClient:
             with connection.makefile("rb") as answer:
                 yield answer
 
-    def _unreachable(self, exc: OSError) -> DaemonUnreachableError:
-        reason = (exc.strerror or str(exc) or type(exc).__name__).lower()
-        return DaemonUnreachableError(
-            socket=self.path, reason=f"{reason}; start it, or name another"
-        )
-
-
-def _read_head(answer: BinaryIO) -> tuple[bytes, int]:
-    """Read the head of an answer; return its status, and the length of what follows."""
-    status = b"".join(answer.readline(LINE_BYTES_MAX).split(b" ")[1:2])
-    length = 0
-    for _ in range(HEAD_LINES_MAX):
-        line = answer.readline(LINE_BYTES_MAX).strip()
-        if not line:
-            break
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and value.strip().isdigit():
-            length = int(value)
-    return status, length
-
 
 def _encoded(message: object) -> bytes:
     return msgspec.json.encode(message)
@@ -268,9 +253,5 @@ def _encoded(message: object) -> bytes:
 def _told(data: bytes) -> DamselflyError:
     report = decode_report(data)
     if isinstance(report, DownloadFailed):
-        return _revived(report)
+        return revived(report)
     return RemoteProtocolError("the answer to another question")
-
-
-def _revived(failed: DownloadFailed) -> DamselflyError:
-    return revive(failed.error, failed.message, http_status=failed.http_status)

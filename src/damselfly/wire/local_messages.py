@@ -5,6 +5,10 @@
 The content is then read from `content_path` by whoever may, or from
 `GET /v1/downloads/{download_id}/content`; `DELETE /v1/downloads/{download_id}` says that
 it is no longer needed. Closing the connection before the end gives the download up.
+
+`POST /v1/contents` carries a `DownloadRequest`, too; the answer is a `ContentOpened`, and later
+perhaps a `DownloadFailed`. While the connection is open the content can be read at
+`GET /v1/contents/{content_id}/bytes?start=…&stop=…`, each byte as soon as it is there.
 """
 
 import msgspec
@@ -149,7 +153,27 @@ class DownloadFailed(msgspec.Struct, kw_only=True, tag_field="kind", tag="failed
     http_status: int
 
 
-DownloadReport = DownloadProgress | DownloadFinished | DownloadFailed
+class ContentOpened(msgspec.Struct, kw_only=True, tag_field="kind", tag="opened"):
+    """A content can be read, from any byte on, while the rest still comes.
+
+    Attributes:
+        content_id: Names it for `bytes`.
+        size_bytes: Length, -1 while the source has not told it.
+        task_id: See `TaskSpec`.
+        edition_id: The version that is read.
+        etag: What the source said of it.
+        digest: Of the whole, if known.
+    """
+
+    content_id: str
+    size_bytes: int
+    task_id: str
+    edition_id: str
+    etag: str = ""
+    digest: str = ""
+
+
+DownloadReport = DownloadProgress | DownloadFinished | DownloadFailed | ContentOpened
 
 _request_decoder = msgspec.json.Decoder(DownloadRequest)
 _report_decoder: msgspec.json.Decoder[DownloadReport] = msgspec.json.Decoder(DownloadReport)

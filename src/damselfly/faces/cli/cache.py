@@ -5,6 +5,7 @@ A daemon or SuperNode that runs is asked by its socket. Where none runs, its fol
 
 import asyncio
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, Protocol
@@ -15,8 +16,8 @@ import typer
 from damselfly.clock import wall_s
 from damselfly.errors import DaemonUnreachableError, OutputError, UsageError
 from damselfly.faces.cli.output import Output
-from damselfly.faces.cli.places import daemon_sockets, data_folder
 from damselfly.faces.cli.progress import size_text
+from damselfly.services.places import daemon_sockets, data_folder
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.cache_messages import (
     CacheChanged,
@@ -108,9 +109,12 @@ class CacheAtRest:
 
     def export_to(self, name: str, output: Output) -> None:
         """Take a content out."""
+        from damselfly.services.cache_care.orders import EntryStream  # noqa: PLC0415
+
         try:
             entry = self._orders.find(name)
-            output.place(entry.content_path)
+            size_bytes = entry.edition.size_bytes or 0
+            output.copy(io.BufferedReader(EntryStream(entry), READ_BYTES), size_bytes)
         finally:
             self._store.close()
 

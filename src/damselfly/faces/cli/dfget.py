@@ -16,8 +16,8 @@ from damselfly import errors
 from damselfly.core.digest import Digest
 from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
 from damselfly.faces.cli.output import Output, output_path
-from damselfly.faces.cli.places import daemon_sockets
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
+from damselfly.services.places import daemon_sockets
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from damselfly.errors import DamselflyError
-from damselfly.faces.cli.places import data_folder
 from damselfly.faces.cli.status import SocketPath, daemon_client
 from damselfly.services.engine_setup.plans import Registry
 from damselfly.services.options import DaemonOptions
+from damselfly.services.places import data_folder
 from damselfly.settings import options_for, read_file
 
 if TYPE_CHECKING:

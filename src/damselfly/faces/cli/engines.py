@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from damselfly.errors import EngineConfigError
-from damselfly.faces.cli.places import data_folder
 from damselfly.services.ca_files import certificate_path
 from damselfly.services.engine_setup.plans import Engine, Registry, Wish
 from damselfly.services.options import ProxyOptions
+from damselfly.services.places import data_folder
 
 if TYPE_CHECKING:
     from damselfly.services.engine_setup.setup import EngineSetup, Setup

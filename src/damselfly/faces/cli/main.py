@@ -17,11 +17,11 @@ from damselfly.faces.cli.cache import cache_app
 from damselfly.faces.cli.doctor import doctor
 from damselfly.faces.cli.engines import install, uninstall
 from damselfly.faces.cli.keys import keys_app
-from damselfly.faces.cli.places import data_folder
 from damselfly.faces.cli.proxy import ca_app, proxy_app
 from damselfly.faces.cli.simulate import simulate
 from damselfly.faces.cli.status import status
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
+from damselfly.services.places import data_folder
 from damselfly.settings import options_for, read_file, settings_in_force
 from damselfly.telemetry.log import LEVELS, set_up_log
 

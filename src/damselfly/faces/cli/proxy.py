@@ -8,9 +8,9 @@ import typer
 from damselfly.core.proxying.rules import Opening, Rules, Target, Verdict, Way, why_not_shared
 from damselfly.core.task import parse_header
 from damselfly.core.urls import display_url
-from damselfly.faces.cli.places import data_folder
 from damselfly.services.ca_files import certificate_path
 from damselfly.services.options import DaemonOptions
+from damselfly.services.places import data_folder
 from damselfly.settings import options_for, read_file
 
 TRUST: Final = """\

@@ -9,7 +9,7 @@ import typer
 
 from damselfly.clock import now_s
 from damselfly.errors import DaemonUnreachableError
-from damselfly.faces.cli.places import daemon_sockets
+from damselfly.services.places import daemon_sockets
 from damselfly.transport.local_client import LocalClient
 
 INTERVAL_S: Final = 1.0

@@ -4,10 +4,10 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 
-from damselfly.faces.cli.places import daemon_sockets
 from damselfly.faces.proxy.server import serving_programs
 from damselfly.services.hosting.daemon import run_daemon
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
+from damselfly.services.places import daemon_sockets
 from damselfly.services.supernode.supernode_run import run_supernode
 
 

@@ -1,4 +1,4 @@
-"""The daemon's port for programs of its host: registry mirror and HTTP proxy on one."""
+"""The daemon's port for programs of its host: registry mirror, model hub, HTTP proxy."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from damselfly.faces.proxy.forward import ForwardProxy
+from damselfly.faces.proxy.hub import PREFIX as HUB_PREFIX, Hub
 from damselfly.faces.proxy.mirror import Mirror
 from damselfly.faces.proxy.shared import Sharing
 from damselfly.services.ca_files import certificate_path
@@ -47,8 +48,10 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
         load_ca=lambda: _load_ca(options.data),
         count=lambda way: host.metrics.proxy_requests.labels(way).inc(),
     )
+    hub = Hub(options.source, downloads=host.downloads)
     await asyncio.to_thread(_make_ca, options.data)
     app = web.Application(middlewares=[proxy.middleware()])
+    app.router.add_route("*", f"{HUB_PREFIX}/{{path:.*}}", hub.handle)
     app.router.add_route("*", "/{path:.*}", mirror.handle)
     try:
         # An engine that goes away gives up what it asked for.
@@ -58,6 +61,7 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
             finally:
                 proxy.end()
     finally:
+        await hub.close()
         await proxy.close()
 
 

@@ -1,7 +1,9 @@
 """What an operator orders of a cache; with a process that runs, or on a folder at rest."""
 
+import io
 from collections.abc import Callable, Sequence
 
+from damselfly.core.blocks import Span
 from damselfly.core.caching.naming import is_meant
 from damselfly.core.digest import Digest
 from damselfly.errors import CacheBusyError, NotCachedError, UsageError
@@ -42,6 +44,27 @@ def forget_blocks(entry: StoredEdition, blocks: Sequence[int]) -> None:
     """Forget blocks, where nobody is there who could get them again."""
     for index in blocks:
         entry.forget_block(index)
+
+
+class EntryStream(io.RawIOBase):
+    """The content of an entry as a file, in whatever layout it lies."""
+
+    def __init__(self, entry: StoredEdition) -> None:
+        self._entry = entry
+        self._size_bytes = entry.edition.size_bytes or 0
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]  # bytes-like
+        """Fill a buffer as far as the content goes."""
+        view = memoryview(buffer)
+        count = min(len(view), self._size_bytes - self._position)
+        view[:count] = self._entry.read_span(Span(self._position, self._position + count))
+        self._position += count
+        return count
 
 
 class CacheOrders:

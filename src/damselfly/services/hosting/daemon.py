@@ -17,6 +17,7 @@ from damselfly.services.cache_care.routes import failed
 from damselfly.services.downloading.downloads import Downloads
 from damselfly.services.hosting.host_cache import caring
 from damselfly.services.hosting.host_view import HostView
+from damselfly.services.hosting.local_contents import LocalContents
 from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.options import DaemonOptions
 from damselfly.services.peering.web_server import serving_unix
@@ -183,6 +184,7 @@ async def run_daemon(
             local = LocalDownloads(host.downloads, view.status).routes()
             cache_routes = await stack.enter_async_context(caring(options, host, store))
             cache_routes.add_to(local)
+            LocalContents(host.downloads).add_to(local)
             mode = GROUP_MODE if options.socket_group else OWNER_MODE
             async with (
                 serving_unix(local, socket_path, mode=mode, group_id=group_id),

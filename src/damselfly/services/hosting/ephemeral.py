@@ -40,22 +40,26 @@ async def download(
     store = await asyncio.to_thread(_open, folder, output)
     is_done = False
     try:
-        peer_options = PeerHostOptions(
-            host_id=HostId(f"e-{secrets.token_hex(8)}"),
-            supernode=options.supernode,
-            listen=options.listen,
-            location=options.location,
-            is_ephemeral=True,
-            uploads=options.uploads,
-            source=options.source,
-        )
-        async with running_host(peer_options, store, metrics=Metrics()) as host:
+        async with running_host(peer_options_of(options), store, metrics=Metrics()) as host:
             finished = await host.downloads.get(request, on_progress)
             await asyncio.to_thread(_place, finished.content_path, output)
             is_done = True
     finally:
         await asyncio.to_thread(_close, store, folder, is_done=is_done)
     return finished
+
+
+def peer_options_of(options: EphemeralOptions) -> PeerHostOptions:
+    """Return what a peer of its own, with a name of its own, is told about itself."""
+    return PeerHostOptions(
+        host_id=HostId(f"e-{secrets.token_hex(8)}"),
+        supernode=options.supernode,
+        listen=options.listen,
+        location=options.location,
+        is_ephemeral=True,
+        uploads=options.uploads,
+        source=options.source,
+    )
 
 
 def state_folder(output: str) -> Path:

@@ -17,10 +17,10 @@ from damselfly.core.urls import display_url, normalise_url
 from damselfly.errors import FolderIncompleteError, OutputError, UsageError
 from damselfly.faces.cli.folders.fetching import Fetching, Outcome
 from damselfly.faces.cli.folders.getting import Getter, ThroughDaemon, running_peer
-from damselfly.faces.cli.local_client import LocalClient
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
 from damselfly.services.options import EphemeralOptions
 from damselfly.telemetry.log import set_up_log
+from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadRequest
 
 SHOWN_MAX = 20  # of what is missing, on a terminal

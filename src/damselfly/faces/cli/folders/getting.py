@@ -11,12 +11,12 @@ from threading import Thread
 from typing import Protocol
 
 from damselfly.core.peer import HostId
-from damselfly.faces.cli.local_client import LocalClient
 from damselfly.faces.cli.output import Output
 from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
 from damselfly.services.stores import open_store
 from damselfly.telemetry.metrics import Metrics
+from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
 OnProgress = Callable[[DownloadProgress], None]

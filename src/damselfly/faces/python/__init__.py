@@ -1,0 +1,1 @@
+"""What Python programs use: a client, files fed by the swarm, and a file system for fsspec."""
