@@ -268,13 +268,24 @@ def read_proxy_secret(options: ProxyOptions) -> str:
     Raises:
         SettingsError: The file cannot be read.
     """
-    if not options.auth_file:
-        return os.environ.get("DAMSELFLY_PROXY_AUTH", "").strip()
+    return read_secret(
+        options.auth_file, "DAMSELFLY_PROXY_AUTH", part="daemon", key="proxy.auth_file"
+    )
+
+
+def read_secret(path: str, variable: str, *, key: str, part: str = "supernode") -> str:
+    """Return the secret in a file, else that in the environment; empty is none.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    if not path:
+        return os.environ.get(variable, "").strip()
     try:
-        return Path(options.auth_file).read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        expected = f"{options.auth_file} cannot be read: {getattr(exc, 'strerror', exc)}"
-        raise SettingsError(where="daemon", key="proxy.auth_file", expected=expected) from exc
+        expected = f"{path} cannot be read: {getattr(exc, 'strerror', exc)}"
+        raise SettingsError(where=part, key=key, expected=expected) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ import pytest
 
 from damselfly.core.task import TaskSpec
 from damselfly.wire.local_messages import DownloadRequest
-from damselfly.wire.session_messages import Join
+from damselfly.wire.preheat_messages import PreheatRequest
+from damselfly.wire.session_messages import Join, Pushed, Warm
 
 SECRET = "h4rm1ess-l00king"
 URL = f"https://user:{SECRET}@example.com/f?signature={SECRET}#{SECRET}"
@@ -15,6 +16,9 @@ URL = f"https://user:{SECRET}@example.com/f?signature={SECRET}#{SECRET}"
     [
         TaskSpec(url=URL, headers=(("X-Token", SECRET),)),
         DownloadRequest(url=URL, headers=(f"X-Token: {SECRET}",)),
+        Pushed(url=URL, digest="sha256:", headers=(("X-Token", SECRET),)),
+        Warm(task_id="0" * 64, url="http://a", token=SECRET),
+        PreheatRequest(urls=[URL], headers=[f"X-Token: {SECRET}"]),
         Join(task_id="0" * 64, url=URL, headers=(("X-Token", SECRET),)),
     ],
     ids=lambda value: type(value).__name__,

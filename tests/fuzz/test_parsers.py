@@ -13,11 +13,19 @@ from damselfly.errors import (
 )
 from damselfly.storage.journal import Record, read_records
 from damselfly.transport.throttle import BURST_S, Throttle
-from damselfly.wire import link_messages, local_messages, session_messages
+from damselfly.wire import (
+    link_messages,
+    local_messages,
+    manifest_children,
+    preheat_messages,
+    provider_messages,
+    session_messages,
+)
 from damselfly.wire.byte_ranges import ContentRange, format_range, parse_content_range
 from damselfly.wire.packed_block import PackedHeader
 from damselfly.wire.tagged import MESSAGE_BYTES_MAX
 from damselfly.wire.told_errors import revive
+from damselfly.wire.webhooks import distribution, harbor, others
 
 PARSERS = [
     link_messages.link_codec.decode,
@@ -26,6 +34,16 @@ PARSERS = [
     local_messages.decode_request,
     local_messages.decode_report,
     PackedHeader.decode,
+    manifest_children.children_of,
+    preheat_messages.decode_preheat,
+    provider_messages.decode_job,
+    provider_messages.decode_old,
+    distribution.parse_distribution,
+    distribution.parse_kraken,
+    harbor.parse_harbor,
+    others.parse_quay,
+    others.parse_docker_hub,
+    others.parse_generic,
     lambda data: parse_content_range(data.decode("latin-1")),
 ]
 

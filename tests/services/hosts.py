@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from damselfly.core.peer import HostId
-from damselfly.core.proxying.encrypting import EncryptRule
+from damselfly.faces.api.server import add_api
 from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
 from damselfly.services.options import (
     CacheOptions,
-    EncryptionOptions,
     SourceOptions,
     SuperNodeOptions,
     UploadOptions,
@@ -20,7 +20,6 @@ from damselfly.services.supernode.supernode_run import run_supernode
 from damselfly.telemetry.metrics import Metrics
 
 CACHE = CacheOptions(reserve_bytes=0)
-NO_ENCRYPTION = EncryptionOptions()
 SOURCE = SourceOptions(retries_max=1, connect_timeout_s=2.0, stall_timeout_s=5.0)
 
 
@@ -28,23 +27,21 @@ SOURCE = SourceOptions(retries_max=1, connect_timeout_s=2.0, stall_timeout_s=5.0
 async def a_supernode(
     folder: Path,
     source: SourceOptions = SOURCE,
-    *,
-    encryption: EncryptionOptions = NO_ENCRYPTION,
-    encrypt: tuple[EncryptRule, ...] = (),
+    **more: Any,  # noqa: ANN401  # of SuperNodeOptions
 ) -> AsyncIterator[str]:
     """Run a SuperNode inside the block; gives its address."""
     options = SuperNodeOptions(
         listen="127.0.0.1:0",
         data=str(folder / "supernode"),
-        cache=CACHE,
         source=source,
-        encryption=encryption,
-        encrypt=encrypt,
+        **{"cache": CACHE, **more},
     )
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_supernode(options, on_ready=ready.set_result, stop=stop))
+        tasks.create_task(
+            run_supernode(options, add_api=add_api, on_ready=ready.set_result, stop=stop)
+        )
         try:
             yield await ready
         finally:
@@ -59,7 +56,7 @@ async def a_host(
     source: SourceOptions = SOURCE,
     *,
     quota_bytes: int = 0,
-    encrypt: tuple[EncryptRule, ...] = (),
+    **more: Any,  # noqa: ANN401  # of PeerHostOptions
 ) -> AsyncIterator[PeerHost]:
     """Run a host inside the block; without an address it has no SuperNode."""
     options = PeerHostOptions(
@@ -68,7 +65,7 @@ async def a_host(
         listen="127.0.0.1:0",
         uploads=UploadOptions(),
         source=source,
-        encrypt=encrypt,
+        **more,
     )
     store = open_store(folder / name, CacheOptions(quota_bytes=quota_bytes, reserve_bytes=0))
     try:

@@ -111,6 +111,7 @@ SCHEDULER: dict[str, Callable[..., sn.Event]] = {
         held_count=int(held),
         credential=Credential(shown),
     ),
+    "want": lambda which: sn.SeedWanted(task_id=task(which)),
     "open": lambda name, which, accepted="": sn.EditionOpened(
         edition=edition(name, which),
         accepted=None if accepted == "-" else Credential(accepted),

@@ -29,6 +29,8 @@ class Host:
         location: Where it is.
         upload_slots: Uploads at a time.
         is_ephemeral: A dfget without daemon: leaves when its download ends.
+        labels: What operators call it, to choose it by: `gpu`, `pool=training`.
+        can_warm: It warms tasks when it is told to.
     """
 
     host_id: HostId
@@ -36,3 +38,5 @@ class Host:
     location: Location = Location()
     upload_slots: int = 4
     is_ephemeral: bool = False
+    labels: tuple[str, ...] = ()
+    can_warm: bool = False

@@ -9,7 +9,11 @@ message is made from them::
     │   ├── TaskSpecError            a URL, digest or header that is none
     │   ├── OutputError              the output path cannot be written
     │   ├── RangeUnsatisfiableError  a range beyond the end of the content
-    │   └── RegistryPathError        a path that no registry has
+    │   ├── RegistryPathError        a path that no registry has
+    │   ├── PlatformMissingError     an image that is not for this platform
+    │   ├── TargetEmptyError         a preheat that would go nowhere
+    │   ├── JobUnknownError          a preheat job that is none
+    │   └── AccessDeniedError        a token or secret that is missing or wrong
     ├── SourceError                  the source
     │   ├── SourceUnreachableError   no answer                               retry, backoff
     │   ├── SourceIllError           it failed too often, and is left alone  tell them
@@ -144,6 +148,57 @@ class RegistryPathError(UsageError):
     def __init__(self, *, code: str, reason: str, status: int = 400) -> None:
         self.code, self.reason, self.http_status = code, reason, status
         super().__init__(f"this is not what a registry can be asked for: {reason}")
+
+
+class PlatformMissingError(UsageError):
+    """An image has nothing for a platform.
+
+    Attributes:
+        image: URL of its index.
+        platform: What was asked for.
+        has: What it has, in words.
+    """
+
+    http_status = 404
+
+    def __init__(self, *, image: str, platform: str, has: str) -> None:
+        self.image, self.platform, self.has = image, platform, has
+        super().__init__(f"{image} has nothing for {platform}; it has {has}")
+
+
+class TargetEmptyError(UsageError):
+    """No host that is here is meant by the target of a preheat.
+
+    Attributes:
+        target: As it was written.
+    """
+
+    def __init__(self, *, target: str) -> None:
+        self.target = target
+        super().__init__(
+            f"target {target} means no host that is here; see GET /api/v1/hosts for those that are"
+        )
+
+
+class JobUnknownError(UsageError):
+    """There is no preheat job of this number."""
+
+    http_status = 404
+
+    def __init__(self, *, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"there is no preheat {job_id}; `damselfly preheat ls` shows all")
+
+
+class AccessDeniedError(UsageError):
+    """A token or a secret is missing or wrong."""
+
+    exit_code = 4
+    http_status = 401
+
+    def __init__(self, *, what: str, hint: str) -> None:
+        self.what = what
+        super().__init__(f"{what} is missing or wrong; {hint}")
 
 
 class SuperNodeError(DamselflyError):

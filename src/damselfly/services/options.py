@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from damselfly.core.budgeting import BudgetRule
 from damselfly.core.caching.freshness import StalePolicy
 from damselfly.core.caching.imports import ImportPolicy
+from damselfly.core.preheating.platforms import Platform
+from damselfly.core.preheating.targets import Target, is_label
+from damselfly.core.preheating.windows import Window
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
@@ -119,6 +122,8 @@ class RegistryOptions:
         prefix: Goes before the name of each repository: a project, a path in a proxy cache.
         ca_file: Certificates to trust there besides the system's; empty is none.
         insecure: Its certificate is not checked at all.
+        auth_file: File with `user:password`, or a token alone, with which preheats read there;
+            for the SuperNode.
     """
 
     name: str = ""
@@ -127,6 +132,7 @@ class RegistryOptions:
     prefix: str = ""
     ca_file: str = ""
     insecure: bool = False
+    auth_file: str = ""
 
     def __post_init__(self) -> None:
         try:
@@ -203,6 +209,69 @@ class EncryptionOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """A preheat that runs again and again, for a tag that moves.
+
+    Attributes:
+        image: The image, or the URL of a file.
+        cron: When: minute, hour, day of the month, month, day of the week; in local time.
+        target: Where it goes: `supernode`, `racks`, `share:25%`, `location:eu/zone-a`,
+            `label:gpu`, `hosts:a,b`.
+        platforms: Of an image's index; empty: all.
+    """
+
+    image: str = ""
+    cron: str = ""
+    target: str = "supernode"
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreheatOptions:
+    """Preheating at the SuperNode.
+
+    Attributes:
+        token_file: File with the token that the API asks for; the environment variable
+            `DAMSELFLY_API_TOKEN` may hold it instead. Without one only this host may use it.
+        webhook_secret_file: File with the secret that webhooks must bring; the environment
+            variable `DAMSELFLY_WEBHOOK_SECRET` may hold it instead. Without one only this
+            host may send them.
+        concurrent: Contents that are warmed at a time.
+        rate_bytes_per_s: Limit over all that preheats read from sources; 0 is none.
+        hours: Time of day in which preheats run, such as `22:00-06:00`, local time; empty:
+            always.
+        target: Where goes what was pushed, and what Harbor asks for.
+        platforms: Of an image's index, of what was pushed; empty: all.
+        schedules: Preheats that run again and again; see `ScheduleOptions`.
+    """
+
+    token_file: str = ""
+    webhook_secret_file: str = ""
+    concurrent: int = 4
+    rate_bytes_per_s: float = 0.0
+    hours: str = ""
+    target: str = "supernode"
+    platforms: tuple[str, ...] = ()
+    schedules: tuple[ScheduleOptions, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.concurrent <= 64, "concurrent must be 1 to 64")  # noqa: PLR2004
+        _require(self.rate_bytes_per_s >= 0, "rate_bytes_per_s must not be negative")
+        _require(
+            all(each.image and each.cron for each in self.schedules),
+            "each of schedules needs an image and cron",
+        )
+        try:
+            Window.parse(self.hours)
+            for target in (self.target, *(each.target for each in self.schedules)):
+                Target.parse(target)
+            for platform in self.platforms:
+                Platform.parse(platform)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SuperNodeOptions:
     """The SuperNode.
 
@@ -215,11 +284,13 @@ class SuperNodeOptions:
         uploads: Seed blocks sent at a time and their rate.
         cache: Quota and reserve.
         source: How sources are asked.
-        registries: Registries that need certificates of their own; see `RegistryOptions`.
+        registries: Registries that need certificates or credentials of their own; see
+            `RegistryOptions`.
         host_imports: Whose files that hosts import are taken over: `digest`, those that a digest
             names; `all`, also those that a URL names, so that each host is trusted; `none`.
         encryption: With what contents are encrypted.
         encrypt: Contents that are encrypted, whoever asks for them; see `EncryptRule`.
+        preheat: Making contents warm before they are asked for.
     """
 
     listen: str = "0.0.0.0:8002"  # other hosts must reach it
@@ -234,6 +305,7 @@ class SuperNodeOptions:
     host_imports: ImportPolicy = ImportPolicy.DIGEST
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
     encrypt: tuple[EncryptRule, ...] = ()
+    preheat: PreheatOptions = field(default_factory=PreheatOptions)
 
     def __post_init__(self) -> None:
         _require(all(each.name for each in self.registries), "each of registries needs a name")
@@ -289,6 +361,7 @@ class DaemonOptions:
         advertise: `host:port` under which others reach it; empty: the address from which
             it reaches the SuperNode, with the port of `listen`.
         location: `region/zone/rack`; empty is unknown.
+        labels: What preheats may choose it by, such as `gpu` or `pool=training`.
         socket: Path of the Unix socket for dfget; empty: `daemon.sock` in `data`.
         socket_group: Group that may use the socket besides the daemon's own user.
         download_rate_bytes_per_s: Limit over all downloads; 0 is none.
@@ -307,6 +380,7 @@ class DaemonOptions:
     listen: str = "0.0.0.0:65000"  # other hosts must reach it
     advertise: str = ""
     location: str = ""
+    labels: tuple[str, ...] = ()
     socket: str = ""
     socket_group: str = ""
     download_rate_bytes_per_s: float = 0.0
@@ -320,6 +394,8 @@ class DaemonOptions:
 
     def __post_init__(self) -> None:
         _require(all(each.name for each in self.registries), "each of registries needs a name")
+        for label in self.labels:
+            _require(is_label(label), f"label {label!r} must be letters, digits and ._=/-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,12 @@ class Metrics:
         self.proxy_requests = self._counter(
             "damselfly_proxy_requests", "Requests to the HTTP proxy, by what became of them.", "way"
         )
+        self.preheats = self._counter(
+            "damselfly_preheats", "Preheat jobs that ended, by how.", "state"
+        )
+        self.push_events = self._counter(
+            "damselfly_push_events", "Push events from webhooks, by what became of them.", "outcome"
+        )
         self.hosts_banned = self._counter("damselfly_hosts_banned", "Bans of hosts.")
         self.scheduler_handle_seconds = Histogram(
             "damselfly_scheduler_handle_seconds",

@@ -40,11 +40,15 @@ class Throttle:
         """Whether there is a limit."""
         return self._rate > 0
 
-    async def take(self, count: int) -> None:
-        """Take so many bytes, and wait until the limit allows them."""
+    def reserve(self, count: int) -> float:
+        """Take so many bytes, and return the seconds until the limit allows them."""
         if self._rate <= 0:
-            return
+            return 0.0
         now = self._clock()
         self._free_s = max(self._free_s, now - BURST_S) + count / self._rate
-        if self._free_s > now:
-            await self._sleep(self._free_s - now)
+        return max(self._free_s - now, 0.0)
+
+    async def take(self, count: int) -> None:
+        """Take so many bytes, and wait until the limit allows them."""
+        if (pause_s := self.reserve(count)) > 0:
+            await self._sleep(pause_s)

@@ -2,14 +2,15 @@
 
 One WebSocket per host at `/v1/session`, binary messages, for all of the host's tasks.
 Upwards: hello, join, progress, complaint, source asked, key asked, imported, holders asked,
-leave. Downwards: welcome, edition, block list and its growth, offers of parents, sealed, failed,
-source granted, busy, holders told, banned, and, of an encrypted edition, its data key for who
-asked.
+leave, warmed, pushed. Downwards: welcome, edition, block list and its growth, offers of
+parents, sealed, failed, source granted, busy, holders told, banned, warm, stop warming, and, of
+an encrypted edition, its data key for who asked.
 """
 
 from damselfly.wire.tagged import Codec, Message
 
 PROTOCOL = 1
+WARM_HEADER = "Damselfly-Warm"  # of a join that was told; its value stands for what a preheat shows
 INLINE_BYTES_MAX = 128 << 10  # up to here a content is cheaper inside a message than as a swarm
 
 
@@ -33,6 +34,8 @@ class Hello(Message, frozen=True, tag="hello"):
         codecs: Codec ids it understands besides 0.
         ciphers: Cipher ids it understands besides 0.
         holdings: What it can give others at once.
+        labels: What operators call it, to choose it by.
+        can_warm: It understands `Warm` and `StopWarming`.
     """
 
     protocol: int
@@ -44,6 +47,8 @@ class Hello(Message, frozen=True, tag="hello"):
     codecs: tuple[int, ...] = ()
     ciphers: tuple[int, ...] = ()
     holdings: tuple[Holding, ...] = ()
+    labels: tuple[str, ...] = ()
+    can_warm: bool = False
 
 
 class Join(Message, frozen=True, tag="join"):
@@ -158,6 +163,47 @@ class Leave(Message, frozen=True, tag="leave"):
     """A host no longer takes part in a task."""
 
     task_id: str
+
+
+class Warmed(Message, frozen=True, tag="warmed"):
+    """How far a host is with a task that it was told to warm.
+
+    Attributes:
+        done_bytes: Stored and verified.
+        size_bytes: Length, -1 while nobody knows it.
+        is_whole: It is done.
+        error: Class name in `damselfly.errors`: it will not be done; else empty.
+        message: What a user may read of that.
+    """
+
+    task_id: str
+    done_bytes: int = 0
+    size_bytes: int = -1
+    is_whole: bool = False
+    error: str = ""
+    message: str = ""
+
+
+class Pushed(Message, frozen=True, tag="pushed"):
+    """A content was pushed to a registry through a host's mirror.
+
+    Attributes:
+        url: Of the blob or the manifest, at the registry.
+        digest: What it hashes to.
+        media_type: Of a manifest; of a blob empty.
+        has_tag: The manifest was pushed by a tag: all that it names is there.
+        headers: With which it can be read; never stored or shown.
+    """
+
+    url: str
+    digest: str
+    media_type: str = ""
+    has_tag: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        # Headers are secrets.
+        return f"Pushed({self.digest})"
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
@@ -317,8 +363,46 @@ class Banned(Message, frozen=True, tag="banned"):
     host_id: str
 
 
+class Warm(Message, frozen=True, tag="warm"):
+    """A host shall have a task in its cache, though nobody there asks for it yet.
+
+    It joins with `Damselfly-Warm: TOKEN` as its only header, goes to no source, and says
+    `Warmed` as it comes along. A task that it has already it has at once.
+
+    Attributes:
+        url: The source, without user, password and filtered parameters.
+        token: What the SuperNode knows the join by.
+    """
+
+    task_id: str
+    url: str
+    digest: str = ""
+    task_tag: str = ""
+    filtered_query: tuple[str, ...] = ()
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Warm({self.task_id})"
+
+
+class StopWarming(Message, frozen=True, tag="stop_warming"):
+    """Nobody wants a task warm any more; what came is kept."""
+
+    task_id: str
+
+
 HostMessage = (
-    Hello | Join | Progress | Complaint | SourceAsked | KeyAsked | Imported | HoldersAsked | Leave
+    Hello
+    | Join
+    | Progress
+    | Complaint
+    | SourceAsked
+    | KeyAsked
+    | Imported
+    | HoldersAsked
+    | Leave
+    | Warmed
+    | Pushed
 )
 SuperNodeMessage = (
     Welcome
@@ -332,6 +416,8 @@ SuperNodeMessage = (
     | Busy
     | HoldersTold
     | Banned
+    | Warm
+    | StopWarming
 )
 
 host_codec: Codec[HostMessage] = Codec(HostMessage)

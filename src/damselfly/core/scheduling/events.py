@@ -53,6 +53,13 @@ class PeerJoined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedWanted:
+    """The SuperNode itself wants a task in its cache: it is preheated."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EditionOpened:
     """Seeding knows which edition the task has now.
 
@@ -158,6 +165,7 @@ Event = (
     | HostLost
     | HostHolds
     | PeerJoined
+    | SeedWanted
     | EditionOpened
     | SeedEnded
     | SeedFailed

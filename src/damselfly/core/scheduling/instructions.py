@@ -9,7 +9,10 @@ from damselfly.core.task import Edition, EditionId, TaskId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsureSeeded:
-    """Ask the cache, then the source, for the task, on behalf of a host; once per task."""
+    """Ask the cache, then the source, for the task, on behalf of a host; once per task.
+
+    The host may be the SuperNode itself, which preheats.
+    """
 
     task_id: TaskId
     host_id: HostId

@@ -27,6 +27,7 @@ from damselfly.core.scheduling.events import (
     PeerProgressed,
     SeedEnded,
     SeedFailed,
+    SeedWanted,
     SourceAsked,
 )
 from damselfly.core.scheduling.holdings import Holdings
@@ -135,6 +136,8 @@ class Scheduler:
                 return self._on_host_holds(event)
             case PeerJoined():
                 return self._on_peer_joined(event, now_s)
+            case SeedWanted():
+                return self._on_seed_wanted(event)
             case EditionOpened():
                 return self._on_edition_opened(event, now_s)
             case SeedEnded():
@@ -233,6 +236,14 @@ class Scheduler:
             return []
         task.is_asked = True
         return [EnsureSeeded(task_id=event.task_id, host_id=event.host_id)]
+
+    def _on_seed_wanted(self, event: SeedWanted) -> list[Instruction]:
+        """Seed a task that nobody waits for; who joins meanwhile takes part in it."""
+        task = self._task(event.task_id)
+        if task.current is not None or task.is_asked:
+            return []  # it is being seeded already
+        task.is_asked = True
+        return [EnsureSeeded(task_id=event.task_id, host_id=SUPERNODE)]
 
     def _on_edition_opened(self, event: EditionOpened, now_s: float) -> list[Instruction]:
         task = self._task(event.edition.task_id)

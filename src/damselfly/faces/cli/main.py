@@ -17,6 +17,7 @@ from damselfly.faces.cli.cache import cache_app
 from damselfly.faces.cli.doctor import doctor
 from damselfly.faces.cli.engines import install, uninstall
 from damselfly.faces.cli.keys import keys_app
+from damselfly.faces.cli.preheat import preheat
 from damselfly.faces.cli.proxy import ca_app, proxy_app
 from damselfly.faces.cli.simulate import simulate
 from damselfly.faces.cli.status import status
@@ -109,7 +110,8 @@ def supernode(
     log_level: LogLevel = "info",
 ) -> None:
     """Read sources once, seed blocks, and tell hosts who can give them what."""
-    from damselfly.services.supernode.supernode_run import run_supernode  # noqa: PLC0415  # --help is quick
+    from damselfly.faces.api.server import add_api  # noqa: PLC0415  # --help is quick
+    from damselfly.services.supernode.supernode_run import run_supernode  # noqa: PLC0415
 
     set_up_log(log_level)
     flags = {
@@ -122,7 +124,10 @@ def supernode(
 
     async def part(stop: asyncio.Event) -> None:
         await run_supernode(
-            options, on_ready=lambda at: _say(f"SuperNode listens on {at}"), stop=stop
+            options,
+            add_api=add_api,
+            on_ready=lambda at: _say(f"SuperNode listens on {at}"),
+            stop=stop,
         )
 
     _run_until_signal(part)
@@ -208,6 +213,7 @@ def up(
 app.command()(install)
 app.command()(uninstall)
 app.command()(status)
+app.command()(preheat)
 app.command()(simulate)
 app.command()(doctor)
 

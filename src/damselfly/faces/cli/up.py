@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 
+from damselfly.faces.api.server import add_api
 from damselfly.faces.proxy.server import serving_programs
 from damselfly.services.hosting.daemon import run_daemon
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
@@ -47,5 +48,7 @@ async def run_both(
         await run_daemon(own, serving_programs=serving_programs, on_ready=on_daemon, stop=stop)
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_supernode(supernode, on_ready=on_supernode, stop=stop))
+        tasks.create_task(
+            run_supernode(supernode, add_api=add_api, on_ready=on_supernode, stop=stop)
+        )
         tasks.create_task(run_second())

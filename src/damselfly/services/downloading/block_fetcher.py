@@ -17,10 +17,9 @@ from damselfly.errors import (
     ParentStalledError,
 )
 from damselfly.services.downloading.download_parts import DownloadParts
-from damselfly.services.seeding.reading import store_block
+from damselfly.services.seeding.reading import Limit, store_block
 from damselfly.storage.store import StoredEdition
 from damselfly.transport.block_connection import BlockAnswer
-from damselfly.transport.throttle import Throttle
 from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
 
 BUFFERS_KEPT_MAX: Final = 8
@@ -41,7 +40,7 @@ class BlockFetcher:
         parts: DownloadParts,
         entry: StoredEdition,
         *,
-        throttle: Throttle,
+        throttle: Limit,
         hash_along: Callable[[int, memoryview], None],
     ) -> None:
         self._parts = parts

@@ -3,12 +3,15 @@
 import random
 from dataclasses import dataclass, replace
 
+from damselfly.clock import now_s
+from damselfly.core.downloading.download import Download
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.task import TaskSpec
 from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.peering.links import Links
 from damselfly.services.peering.uploads import Uploads
 from damselfly.services.seeding.authorising import Authorising
+from damselfly.services.seeding.pacing import Pacing
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
@@ -29,6 +32,7 @@ class DownloadParts:
         throttle: Over all downloads.
         ciphers: With which encrypted editions are read.
         encrypt: Contents that are wanted as encrypted ones alone.
+        pacing: Of what nobody here waits for.
     """
 
     store: BlockStore
@@ -40,6 +44,7 @@ class DownloadParts:
     uploads: Uploads
     slots: int
     throttle: Throttle
+    pacing: Pacing
     metrics: Metrics
     rng: random.Random
     ciphers: Ciphers
@@ -55,3 +60,14 @@ class DownloadParts:
         if any(rule.matches(spec.url) for rule in self.encrypt):
             return replace(spec, is_encrypted=True)
         return spec
+
+
+def new_mind(parts: DownloadParts, *, is_permitted: bool) -> Download:
+    """Return what decides for a download; permitted is going to the source."""
+    return Download(
+        slots=parts.slots,
+        can_use_source=is_permitted,
+        is_placed=bool(parts.links.location),
+        rng=parts.rng,
+        now_s=now_s(),
+    )

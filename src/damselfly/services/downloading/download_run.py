@@ -11,18 +11,16 @@ from damselfly.clock import now_s
 from damselfly.core.blocks import BlockSet
 from damselfly.core.digest import Digest
 from damselfly.core.downloading import events as core, instructions as todo
-from damselfly.core.downloading.download import Download
 from damselfly.core.peer import SUPERNODE, HostId
 from damselfly.core.task import Edition, EditionId, TaskSpec
 from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
     NoProviderError,
-    RemoteProtocolError,
     SourceChangedError,
 )
 from damselfly.services.downloading import supernode_talk as talk
-from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.downloading.download_parts import DownloadParts, new_mind
 from damselfly.services.downloading.fetches import Fetches
 from damselfly.services.downloading.linked_peers import LinkedPeers
 from damselfly.services.downloading.news import News
@@ -30,6 +28,7 @@ from damselfly.services.downloading.open_edition import OpenEdition
 from damselfly.services.downloading.own_reading import OwnReading
 from damselfly.services.downloading.tally import Tally
 from damselfly.services.encrypting.key_gate import KeyGate
+from damselfly.services.seeding.pacing import Pace
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
@@ -58,13 +57,20 @@ class DownloadRun:
         news: Told when there is more to read, or the end.
     """
 
-    def __init__(self, parts: DownloadParts, spec: TaskSpec, request: DownloadRequest) -> None:
+    def __init__(
+        self,
+        parts: DownloadParts,
+        spec: TaskSpec,
+        request: DownloadRequest,
+        pace: Pace | None = None,
+    ) -> None:
         self._parts = parts
         self.spec = spec
         self.credential = parts.authorising.credential_of(spec)
         self._is_permitted = request.can_use_source
-        self._throttle = Throttle(request.rate_bytes_per_s)
-        self.mind = self._new_mind()
+        self._pace = pace  # of a preheat; None: somebody waits for it
+        self._throttle = pace or Throttle(request.rate_bytes_per_s)
+        self.mind = new_mind(self._parts, is_permitted=self._is_permitted)
         self.opened: OpenEdition | None = None
         self._peers = LinkedPeers(self._on_link_event, location=parts.links.location)
         self._fetches = Fetches(tell=self.handle, count=self._count_fetched, give_up=self._end_with)
@@ -85,15 +91,6 @@ class DownloadRun:
         self.news: News = News()
         self.is_ending = False
         self.tally = Tally(parts.metrics)
-
-    def _new_mind(self) -> Download:
-        return Download(
-            slots=self._parts.slots,
-            can_use_source=self._is_permitted,
-            is_placed=bool(self._parts.links.location),
-            rng=self._parts.rng,
-            now_s=now_s(),
-        )
 
     @property
     def entry(self) -> StoredEdition | None:
@@ -122,6 +119,16 @@ class DownloadRun:
             self._end_with(NoProviderError(reason=todo.GiveUp.SOURCE_FORBIDDEN))
         self.handle(core.SourcePermitted(is_permitted=is_permitted))
 
+    def take_over(self, spec: TaskSpec) -> None:
+        """Somebody waits for what was only to be warm: go on at once, with what they show."""
+        if self._pace is None or not self._pace.lift():
+            return
+        self.spec, self.credential = spec, self._parts.authorising.credential_of(spec)
+        self._talk = talk.SuperNodeTalk(self._parts.session, spec)
+        self._own_reading = OwnReading(self._parts, spec, self, throttle=self._throttle)
+        if not self._is_done:
+            self._join()
+
     def start(self) -> None:
         """Begin."""
         self._running = asyncio.ensure_future(self._run())
@@ -138,6 +145,8 @@ class DownloadRun:
             self.cancel()
         if self._running is not None:
             await asyncio.wait([self._running])
+        if self._pace is not None:
+            self._pace.end()
         if self.entry is not None:
             self.entry.unpin()
             self.opened = None
@@ -266,10 +275,8 @@ class DownloadRun:
                 self._on_failed(message)
             case wire.SourceAnswered() | wire.Banned():
                 self.handle(talk.event_told(message))
-            case wire.Welcome() | wire.Busy() | wire.KeyTold() | wire.HoldersTold():
-                pass  # downloads.py and the gate see to them
             case _:
-                assert_never(message)
+                pass  # downloads.py, warming.py and the gate see to the others
 
     async def _on_edition_told(self, told: wire.EditionTold) -> None:
         edition = talk.edition_told(told, self.spec)
@@ -328,7 +335,7 @@ class DownloadRun:
         self.opened = None
         self._peers.clear()
         self.tally.bytes_by = ProviderBytes()
-        self.mind = self._new_mind()
+        self.mind = new_mind(self._parts, is_permitted=self._is_permitted)
 
     async def _store_content(self, content: bytes) -> None:
         """Store a content that came whole in a message."""
@@ -344,15 +351,11 @@ class DownloadRun:
             self.handle(core.BlocksListed(blocks=blocks))
 
     async def _on_sealed(self, message: wire.Sealed) -> None:
-        entry = self.entry
-        if entry is None or not self._is_about_us(message.edition_id):
+        if self.opened is None or not self._is_about_us(message.edition_id):
             return
-        if entry.edition.size_bytes is None:
-            await asyncio.to_thread(entry.set_size, message.size_bytes)
-        elif entry.edition.size_bytes != message.size_bytes:
-            raise RemoteProtocolError("the SuperNode told two lengths of one edition")
+        await self.opened.set_size(message.size_bytes)
         self._sealed_digest = Digest.parse(message.digest) if message.digest else None
-        self.handle(core.Sealed(block_count=entry.edition.layout.block_count))
+        self.handle(core.Sealed(block_count=self.opened.entry.edition.layout.block_count))
 
     def _is_about_us(self, edition_id: str) -> bool:
         return self.entry is not None and self.entry.edition.edition_id == edition_id
@@ -471,9 +474,8 @@ class DownloadRun:
             await self._obtain_directly()
             return
         self.tally.note("taking missing blocks from the source directly")
-        run = (instruction.first_index, instruction.stop_index)
-        if error := await self._own_reading.read_run(*run):
-            self._failure = error
+        error = await self._own_reading.read_run(instruction.first_index, instruction.stop_index)
+        self._failure = error or self._failure
         self.handle(core.SourceEnded(is_ok=error is None))
 
     # --- the end

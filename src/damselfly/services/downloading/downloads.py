@@ -14,6 +14,7 @@ from damselfly.services.downloading.content import Content
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.download_run import DownloadRun
 from damselfly.services.downloading.seen_downloads import SeenDownloads
+from damselfly.services.seeding.pacing import Pace
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.wire import session_messages as wire
@@ -60,6 +61,26 @@ class Downloads:
         started_s = now_s()
         with self._counted(), _logged(spec):
             return await _in_time(request, self._get(spec, request, on_progress, started_s))
+
+    async def warm(
+        self, request: DownloadRequest, on_progress: Callable[[DownloadProgress], None]
+    ) -> int:
+        """Have a content here, behind what anybody waits for; return its length.
+
+        It is handed out to nobody, so nobody's right to have it matters.
+
+        Raises:
+            DamselflyError: Whatever ended it without content.
+        """
+        spec = request.spec()
+        entry = self._known_by_digest(spec)
+        if entry is None:
+            with self._counted():
+                pace = self._parts.pacing.new(request.rate_bytes_per_s)
+                async with self._joined(spec, request, pace) as run:
+                    await self._wait(run, on_progress)
+                    entry = run.outcome.result()
+        return entry.edition.size_bytes or 0
 
     @contextlib.asynccontextmanager
     async def read(self, request: DownloadRequest) -> AsyncIterator[Content]:
@@ -137,21 +158,29 @@ class Downloads:
             return self._hand_out(entry, started_s, run.tally.bytes_by, run)
 
     @contextlib.asynccontextmanager
-    async def _joined(self, spec: TaskSpec, request: DownloadRequest) -> AsyncIterator[DownloadRun]:
-        """Give the run of a task; the last one who leaves it ends it."""
-        run = await self._run_of(spec)
+    async def _joined(
+        self, spec: TaskSpec, request: DownloadRequest, pace: Pace | None = None
+    ) -> AsyncIterator[DownloadRun]:
+        """Give the run of a task; the last one who leaves it ends it.
+
+        With a pace it is for nobody who waits; without one, it goes on as fast as it can.
+        """
+        run = await self._run_of(spec, is_handed_out=pace is None)
         if run is None or run.outcome.done():
-            run = DownloadRun(self._parts, spec, request)
+            run = DownloadRun(self._parts, spec, request, pace)
             self._runs[spec.task_id] = run
             run.start()
             self.seen.begin(run, spec)
+        elif pace is None:
+            run.take_over(spec)
         self._wait_with(run, request)
         try:
-            yield run
+            with contextlib.nullcontext() if pace else self._parts.pacing.live():
+                yield run
         finally:
             await self._leave(run, request)
 
-    async def _run_of(self, spec: TaskSpec) -> DownloadRun | None:
+    async def _run_of(self, spec: TaskSpec, *, is_handed_out: bool) -> DownloadRun | None:
         """Return the run of a task, if there is one that this requester may take part in.
 
         Raises:
@@ -162,7 +191,7 @@ class Downloads:
             if run.is_ending:
                 await self._end(run)
                 continue
-            if not run.outcome.done() and credential != run.credential:
+            if is_handed_out and not run.outcome.done() and credential != run.credential:
                 is_public = run.entry is not None and run.entry.is_public
                 await self._parts.authorising.check(spec, is_public=is_public)
             if self._runs.get(spec.task_id) is run and not run.is_ending:
@@ -274,7 +303,7 @@ class Downloads:
     def on_message(self, message: wire.SuperNodeMessage) -> None:
         """Pass a message to the run that it is about."""
         match message:
-            case wire.Welcome() | wire.HoldersTold():
+            case wire.Welcome() | wire.HoldersTold() | wire.Warm() | wire.StopWarming():
                 pass
             case wire.Busy():
                 self._join_later(message)

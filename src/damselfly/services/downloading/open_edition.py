@@ -9,9 +9,8 @@ from damselfly.core.peer import HostId
 from damselfly.errors import DigestMismatchError, RemoteProtocolError
 from damselfly.services.downloading.block_fetcher import BlockFetcher
 from damselfly.services.downloading.download_parts import DownloadParts
-from damselfly.services.seeding.reading import WholeHasher, store_block
+from damselfly.services.seeding.reading import Limit, WholeHasher, store_block
 from damselfly.storage.store import BlockStore, StoredEdition
-from damselfly.transport.throttle import Throttle
 
 BLOCK_INDEX_MAX = 1 << 24  # 4 TiB in blocks of 256 KiB; a wild index must not cost memory
 
@@ -25,7 +24,7 @@ class OpenEdition:
         readable: Blocks that are held, and counted.
     """
 
-    def __init__(self, parts: DownloadParts, entry: StoredEdition, *, throttle: Throttle) -> None:
+    def __init__(self, parts: DownloadParts, entry: StoredEdition, *, throttle: Limit) -> None:
         self.entry = entry
         self.readable = entry.held
         self.digests = {index: entry.digest_of(index) or b"" for index in self.readable}
@@ -38,6 +37,17 @@ class OpenEdition:
         if edition.size_bytes is None:
             return len(blocks) * edition.block_bytes
         return sum(len(edition.layout.span(index)) for index in blocks)
+
+    async def set_size(self, size_bytes: int) -> None:
+        """Take in the length that the SuperNode told in the end.
+
+        Raises:
+            RemoteProtocolError: It told another one before.
+        """
+        if self.entry.edition.size_bytes is None:
+            await asyncio.to_thread(self.entry.set_size, size_bytes)
+        elif self.entry.edition.size_bytes != size_bytes:
+            raise RemoteProtocolError("the SuperNode told two lengths of one edition")
 
     def span_of(self, first_index: int, stop_index: int | None) -> Span | None:
         """Return the bytes of a run of blocks; None, to the end, is None: all."""

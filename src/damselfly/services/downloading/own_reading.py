@@ -10,10 +10,9 @@ from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.news import News
 from damselfly.services.downloading.open_edition import OpenEdition
 from damselfly.services.downloading.tally import Tally
-from damselfly.services.seeding.reading import Intake
+from damselfly.services.seeding.reading import Intake, Limit
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
-from damselfly.transport.throttle import Throttle
 
 log = get_log()
 
@@ -42,7 +41,7 @@ class OwnReading:
     """Reads the source for one download."""
 
     def __init__(
-        self, parts: DownloadParts, spec: TaskSpec, wanting: Wanting, *, throttle: Throttle
+        self, parts: DownloadParts, spec: TaskSpec, wanting: Wanting, *, throttle: Limit
     ) -> None:
         self._parts = parts
         self._spec = spec

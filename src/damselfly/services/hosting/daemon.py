@@ -169,6 +169,7 @@ async def run_daemon(
             listen=options.listen,
             advertise=options.advertise,
             location=options.location,
+            labels=options.labels,
             download_rate_bytes_per_s=options.download_rate_bytes_per_s,
             uploads=options.uploads,
             source=options.source,

@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +17,7 @@ from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.task import EditionId
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.downloads import Downloads
+from damselfly.services.downloading.warming import Warming
 from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import RegistryOptions, SourceOptions, UploadOptions
@@ -25,6 +26,7 @@ from damselfly.services.peering.links import Links
 from damselfly.services.peering.uploads import Uploads
 from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.seeding.authorising import Authorising
+from damselfly.services.seeding.pacing import Pacing
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.sources import budgeted, open_sources
 from damselfly.services.stores import keep_settled
@@ -39,6 +41,7 @@ from damselfly.wire import session_messages as wire
 
 HOLDINGS_MAX: Final = 10_000  # told in a hello; 100 bytes each
 TICK_S: Final = 2.0
+TRICKLE_BYTES_PER_S: Final = 128e3  # of a preheat beside a live pull: 2 % of a 50 Mbit/s link
 LINK_RATE_BYTES_PER_S: Final = 125e6  # cuts a content that is read without any SuperNode
 WHY_NO_KEYS: Final = "only a SuperNode has some, and this content does not come from one"
 
@@ -52,6 +55,7 @@ class PeerHostOptions:
     listen: str
     advertise: str = ""
     location: str = ""
+    labels: tuple[str, ...] = ()
     is_ephemeral: bool = False
     download_rate_bytes_per_s: float = 0.0
     uploads: UploadOptions
@@ -113,15 +117,7 @@ class PeerHost:
             tasks=tasks,
             location=options.location,
         )
-        self.session = options.supernode and SessionClient(
-            options.supernode,
-            client=client,
-            hello=self._hello,
-            on_open=self._on_session,
-            on_message=self._on_message,
-            on_lost=self._on_session_lost,
-            rng=rng,
-        )
+        self.session = self._new_session(client, rng)
         seeding = self._new_seeding(rng)
         self.downloads = Downloads(
             DownloadParts(
@@ -134,11 +130,27 @@ class PeerHost:
                 uploads=self.uploads,
                 slots=options.uploads.slots,
                 throttle=Throttle(options.download_rate_bytes_per_s),
+                pacing=Pacing(trickle_bytes_per_s=TRICKLE_BYTES_PER_S),
                 metrics=metrics,
                 rng=rng,
                 ciphers=self._ciphers,
                 encrypt=options.encrypt,
             )
+        )
+
+        self._warming = Warming(self.downloads, tasks, self._post)
+
+    def _new_session(
+        self, client: aiohttp.ClientSession, rng: random.Random
+    ) -> SessionClient | Literal[""]:
+        return self._options.supernode and SessionClient(
+            self._options.supernode,
+            client=client,
+            hello=self._hello,
+            on_open=self._on_session,
+            on_message=self._on_message,
+            on_lost=self._on_session_lost,
+            rng=rng,
         )
 
     def _new_seeding(self, rng: random.Random) -> Seeding:
@@ -177,6 +189,7 @@ class PeerHost:
 
     def end(self) -> None:
         """Close what is open to others."""
+        self._warming.end()
         self.downloads.end()
         self.links.close()
 
@@ -221,6 +234,8 @@ class PeerHost:
                 wire.Holding(task_id=entry.edition.task_id, edition_id=entry.edition.edition_id)
                 for entry in sealed[:HOLDINGS_MAX]
             ),
+            labels=options.labels,
+            can_warm=not options.is_ephemeral,
         )
 
     def _on_session(self, welcome: wire.Welcome) -> None:
@@ -231,8 +246,14 @@ class PeerHost:
     def _on_message(self, message: wire.SuperNodeMessage) -> None:
         if isinstance(message, wire.HoldersTold):
             self.hooks.on_holders(message)
-            return
-        self.downloads.on_message(message)
+        elif isinstance(message, wire.Warm | wire.StopWarming):
+            self._warming.on_message(message)
+        else:
+            self.downloads.on_message(message)
+
+    def _post(self, message: wire.HostMessage) -> None:
+        if self.session:
+            self.session.post(message)
 
     def _on_session_lost(self) -> None:
         self.downloads.on_session_lost()

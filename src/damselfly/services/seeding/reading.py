@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import blake3
 import crc32c
@@ -19,7 +19,14 @@ from damselfly.errors import SourceBrokenError, SourceChangedError
 from damselfly.services.seeding.hashing import new_hasher
 from damselfly.storage.store import HeldBlock, StoredEdition
 from damselfly.transport.provider import SourceReading
-from damselfly.transport.throttle import Throttle
+
+
+class Limit(Protocol):
+    """Says when bytes may be read; see `Throttle`."""
+
+    async def take(self, count: int) -> None:
+        """Take so many bytes, and wait until they may be read."""
+
 
 BlockHandler = Callable[[int, bytes], None]
 """Called with the index and the BLAKE3 digest of each block that was stored."""
@@ -85,7 +92,7 @@ class BlockReader:
         entry: StoredEdition,
         *,
         url: str,
-        throttle: Throttle,
+        throttle: Limit,
         intake: Intake,
         on_bytes: Callable[[int], None] = lambda _: None,
     ) -> None:

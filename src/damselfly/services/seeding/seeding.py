@@ -46,7 +46,7 @@ from damselfly.errors import (
 )
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
-from damselfly.services.seeding.reading import BlockReader, Intake, WholeHasher
+from damselfly.services.seeding.reading import BlockReader, Intake, Limit, WholeHasher
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
@@ -81,8 +81,25 @@ class SeedListener(Protocol):
         """A block came from the source and is stored."""
 
 
+class _Held:
+    """A source's limit, and what holds back the reading of a task at the moment, if anything."""
+
+    def __init__(self, throttle: Limit, pacer: Callable[[], Limit | None]) -> None:
+        self._throttle = throttle
+        self._pacer = pacer
+
+    async def take(self, count: int) -> None:
+        if (pacer := self._pacer()) is not None:
+            await pacer.take(count)
+        await self._throttle.take(count)
+
+
 class Seeding:
-    """Gets editions of tasks into a store."""
+    """Gets editions of tasks into a store.
+
+    Attributes:
+        pacers: {task: what holds back its reading}, of those that are not urgent.
+    """
 
     def __init__(
         self,
@@ -106,6 +123,7 @@ class Seeding:
         self._backoff = Backoff(RETRY_S, RETRY_S_MAX, rng)
         self._now_wall_s = now_wall_s
         self._sleep = sleep
+        self.pacers: dict[TaskId, Limit] = {}
         # {host of a source: its limit}; a fleet asks a handful of sources.
         self._throttles: dict[str, Throttle] = defaultdict(
             lambda: Throttle(options.rate_bytes_per_s)
@@ -398,7 +416,10 @@ class Seeding:
         reader = BlockReader(
             entry,
             url=spec.display_url,
-            throttle=self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
+            throttle=_Held(
+                self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
+                lambda: self.pacers.get(spec.task_id),
+            ),
             intake=intake,
             on_bytes=self._metrics.source_bytes.inc,
         )

@@ -7,6 +7,7 @@ import aiohttp
 from aiohttp import web
 
 from damselfly.core.peer import Host, HostId, is_host_id
+from damselfly.core.preheating.targets import is_label
 from damselfly.core.topology import Location
 from damselfly.errors import RemoteProtocolError, UsageError
 from damselfly.telemetry.log import get_log
@@ -16,6 +17,7 @@ from damselfly.wire import session_messages as wire
 HELLO_TIMEOUT_S: Final = 10.0
 MESSAGE_BYTES_MAX: Final = 2 << 20  # a hello with 10,000 holdings has 1.4 MB
 UPLOAD_SLOTS_MAX: Final = 64
+LABELS_MAX: Final = 64
 
 Session = Conversation[wire.HostMessage, wire.SuperNodeMessage]
 
@@ -106,6 +108,8 @@ def _host_of(message: wire.Hello, remote: str) -> Host:
         raise RemoteProtocolError("a host id that cannot be")
     if not 1 <= message.upload_slots <= UPLOAD_SLOTS_MAX:
         raise RemoteProtocolError(f"{message.upload_slots} upload slots")
+    if len(message.labels) > LABELS_MAX or not all(is_label(each) for each in message.labels):
+        raise RemoteProtocolError("labels that cannot be")
     try:
         location = Location.parse(message.location)
     except UsageError as exc:
@@ -116,6 +120,8 @@ def _host_of(message: wire.Hello, remote: str) -> Host:
         location=location,
         upload_slots=message.upload_slots,
         is_ephemeral=message.is_ephemeral,
+        labels=message.labels,
+        can_warm=message.can_warm,
     )
 
 

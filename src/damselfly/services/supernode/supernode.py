@@ -1,6 +1,7 @@
 """The SuperNode: sessions in, the scheduler's instructions out, seeds in between."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Final, assert_never
@@ -24,6 +25,7 @@ from damselfly.core.scheduling.events import (
     PeerProgressed,
     SeedEnded,
     SeedFailed,
+    SeedWanted,
     SourceAsked,
 )
 from damselfly.core.scheduling.instructions import (
@@ -50,14 +52,17 @@ from damselfly.errors import (
 )
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.seeding.authorising import Authorising
+from damselfly.services.seeding.pacing import TRICKLE_SHARE, Pacing
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.supernode.edition_telling import edition_told
 from damselfly.services.supernode.feeds import Feeds
 from damselfly.services.supernode.host_imports import HostImports
 from damselfly.services.supernode.host_sessions import Session
+from damselfly.services.supernode.host_warming import HostWarming
 from damselfly.services.supernode.key_telling import KeyTelling
 from damselfly.services.supernode.seed_listener import SeedListener
 from damselfly.services.supernode.supernode_views import Views
+from damselfly.services.supernode.warming import Warming
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
@@ -76,7 +81,15 @@ log = get_log()
 
 
 class SuperNode:
-    """Everything a SuperNode does; `routes` is its face to hosts."""
+    """Everything a SuperNode does.
+
+    Attributes:
+        feeds: What hosts are fed with.
+        pacing: Of what no host waits for.
+        warming: What it wants in its cache itself.
+        host_warming: What it told hosts to have in theirs.
+        on_pushed: Hears of what was pushed through a host's mirror.
+    """
 
     def __init__(
         self,
@@ -111,6 +124,15 @@ class SuperNode:
         # {host: {task: what it asked for}}, while it is wanted; holds its headers, with which
         # the source is asked.
         self._specs: dict[HostId, dict[TaskId, TaskSpec]] = {}
+        self.pacing = Pacing(
+            rate_bytes_per_s=options.preheat.rate_bytes_per_s,
+            trickle_bytes_per_s=TRICKLE_SHARE * options.link_rate_bytes_per_s,
+        )
+        self.warming = Warming(store, seeding, begin=self._begin_seeding)
+        self.host_warming = HostWarming(
+            hosts=lambda: list(self._scheduler.hosts.values()), post=self._post
+        )
+        self.on_pushed: Callable[[wire.Pushed], None] = lambda _: None
         self.feeds = Feeds(
             options,
             store=store,
@@ -132,6 +154,7 @@ class SuperNode:
         holdings = tuple(EditionId(holding.edition_id) for holding in hello.holdings)
         self._metrics.sessions.set(len(self._sessions))
         self._handle(HostConnected(host=host, holdings=holdings))
+        self.host_warming.on_host(host.host_id)
         log.info("host_connected", host=host.host_id, address=host.address)
 
     def session_pause_s(self, *, awaited: int) -> int:
@@ -156,6 +179,7 @@ class SuperNode:
         self._key_telling.forget(host_id)
         self.feeds.unsubscribe(host_id)
         self._handle(HostLost(host_id=host_id))
+        self.host_warming.on_host_lost(host_id)
         log.info("host_lost", host=host_id)
 
     def on_message(self, host_id: HostId, message: wire.HostMessage) -> None:  # noqa: C901, PLR0912  # a dispatch
@@ -203,6 +227,10 @@ class SuperNode:
                 self._forget_spec(host_id, TaskId(message.task_id))
                 self._handle(PeerLeft(host_id=host_id, task_id=TaskId(message.task_id)))
                 self.feeds.unsubscribe(host_id, TaskId(message.task_id))
+            case wire.Warmed():
+                self.host_warming.on_warmed(host_id, message)
+            case wire.Pushed():
+                self.on_pushed(message)
             case wire.Hello():
                 raise RemoteProtocolError("a second hello")
             case _:
@@ -255,6 +283,10 @@ class SuperNode:
             self._metrics.put_off.labels("join").inc()
             self._post(host_id, wire.Busy(task_id=task_id, retry_after_s=pause_s))
             return
+        if (told := self.host_warming.spec_of(host_id, spec)) is not None:
+            spec = told
+        else:
+            self.warming.on_live(task_id)
         self._specs.setdefault(host_id, {})[task_id] = spec
         self._handle(
             PeerJoined(
@@ -281,8 +313,7 @@ class SuperNode:
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case EnsureSeeded():
-                spec = self._specs[instruction.host_id][instruction.task_id]
-                self._tasks.create_task(self._seed(spec), name=f"seed {spec.task_id[:12]}")
+                self._start_seeding(instruction)
             case AskAccess():
                 spec = self._specs[instruction.host_id][instruction.task_id]
                 self._tasks.create_task(self._ask_access(spec), name=f"ask {spec.task_id[:12]}")
@@ -349,20 +380,46 @@ class SuperNode:
 
     # --- seeding
 
-    async def _seed(self, spec: TaskSpec) -> None:
+    def _begin_seeding(self, spec: TaskSpec) -> bool:
+        """Seed a task for the SuperNode itself; False: it is being seeded already."""
+        specs = self._specs.setdefault(SUPERNODE, {})
+        specs[spec.task_id] = spec
+        self._handle(SeedWanted(task_id=spec.task_id))
+        return specs.pop(spec.task_id, None) is None
+
+    def _start_seeding(self, instruction: EnsureSeeded) -> None:
+        if is_own := instruction.host_id == SUPERNODE:
+            spec = self._specs[SUPERNODE].pop(instruction.task_id)
+        else:
+            spec = self._specs[instruction.host_id][instruction.task_id]
+        name = f"seed {spec.task_id[:12]}"
+        seeding = self._tasks.create_task(self._seed(spec, is_own=is_own), name=name)
+        if is_own:
+            self.warming.on_begun(spec.task_id, seeding)
+
+    async def _seed(self, spec: TaskSpec, *, is_own: bool) -> None:
         listener = SeedListener(self, self._authorising.credential_of(spec))
         try:
-            entry = await self._obtain(spec, listener)
+            with contextlib.nullcontext() if is_own else self.pacing.live():
+                entry = await self._obtain(spec, listener)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
-            self._handle(self._failed(spec, exc))
-            listener.give_up()
-            self.feeds.end_unwanted(self._scheduler.swarms.__contains__, task_id=spec.task_id)
-            return
-        listener.tell()
-        self._count_asked(entry.edition.size_bytes or 0, listener.seeded_bytes)
-        self.feeds.seal(entry.edition.edition_id)
-        self._handle(SeedEnded(task_id=spec.task_id))
+            self._end_seeding(spec, listener, exc)
+        except asyncio.CancelledError:
+            self._end_seeding(spec, listener, DamselflyError("its preheat was cancelled"))
+            raise
+        else:
+            listener.tell()
+            self._count_asked(entry.edition.size_bytes or 0, listener.seeded_bytes)
+            self.feeds.seal(entry.edition.edition_id)
+            self._handle(SeedEnded(task_id=spec.task_id))
+            self.warming.on_ended(spec, None)
+
+    def _end_seeding(self, spec: TaskSpec, listener: SeedListener, error: DamselflyError) -> None:
+        self._handle(self._failed(spec, error))
+        listener.give_up()
+        self.feeds.end_unwanted(self._scheduler.swarms.__contains__, task_id=spec.task_id)
+        self.warming.on_ended(spec, error)
 
     def _count_asked(self, size_bytes: int, seeded_bytes: int) -> None:
         """Count the bytes of a task that was asked for: those that were here, and the others."""

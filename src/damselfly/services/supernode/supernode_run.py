@@ -1,8 +1,9 @@
 """A SuperNode from its settings to its end: store, source, port, and the tasks between them."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -13,6 +14,7 @@ from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.encrypting.key_providers import GuardedProvider
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.peering.web_server import client_session, serving
+from damselfly.services.preheating.preheats import Preheats, running_preheats
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.sources import budgeted, open_sources
 from damselfly.services.stores import keep_settled, open_store
@@ -21,18 +23,27 @@ from damselfly.services.supernode.host_sessions import HostSessions
 from damselfly.services.supernode.loop_watch import LoopWatch
 from damselfly.services.supernode.supernode import SuperNode
 from damselfly.services.supernode.supernode_cache import caring
+from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
 from damselfly.transport.block_connection import BlockConnections
+from damselfly.transport.sources.by_scheme import Sources
+
+AddApi = Callable[[web.Application, SuperNodeOptions, Preheats], None]
 
 
 async def run_supernode(
-    options: SuperNodeOptions, *, on_ready: Callable[[str], None], stop: asyncio.Event
+    options: SuperNodeOptions,
+    *,
+    add_api: AddApi,
+    on_ready: Callable[[str], None],
+    stop: asyncio.Event,
 ) -> None:
     """Run a SuperNode until `stop` is set.
 
     Args:
         options: Its settings.
+        add_api: Adds what people and registries may ask to the application.
         on_ready: Called with the `host:port` on which it listens.
         stop: Ends it, gracefully.
 
@@ -50,16 +61,7 @@ async def run_supernode(
         async with client_session() as client, asyncio.TaskGroup() as tasks:
             watch = LoopWatch(metrics)
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
-            seeding = Seeding(
-                store,
-                budgeted(sources, options.source),
-                options.source,
-                keys=await asyncio.to_thread(edition_keys_of, options),
-                link_rate_bytes_per_s=options.link_rate_bytes_per_s,
-                metrics=metrics,
-                rng=rng,
-                now_wall_s=wall_s,
-            )
+            seeding = await _new_seeding(options, store, sources, metrics, rng)
             supernode = SuperNode(
                 options,
                 store=store,
@@ -80,7 +82,16 @@ async def run_supernode(
             going_on = (watch.run(), supernode.tick(), keep_settled(store))
             background = [tasks.create_task(each) for each in going_on]
             async with (
-                serving(routes_of(supernode, metrics), options.listen) as address,
+                running_preheats(
+                    options,
+                    source=sources.http,
+                    seeder=supernode.warming,
+                    warmer=supernode.host_warming,
+                    pacing=supernode.pacing,
+                    metrics=metrics,
+                    tasks=tasks,
+                ) as preheats,
+                _serving(supernode, options, metrics, preheats, add_api) as address,
                 caring(
                     options,
                     supernode,
@@ -99,6 +110,39 @@ async def run_supernode(
         connections.close()
         await sources.close()
         await asyncio.to_thread(store.close)
+
+
+async def _new_seeding(
+    options: SuperNodeOptions,
+    store: BlockStore,
+    sources: Sources,
+    metrics: Metrics,
+    rng: random.Random,
+) -> Seeding:
+    return Seeding(
+        store,
+        budgeted(sources, options.source),
+        options.source,
+        keys=await asyncio.to_thread(edition_keys_of, options),
+        link_rate_bytes_per_s=options.link_rate_bytes_per_s,
+        metrics=metrics,
+        rng=rng,
+        now_wall_s=wall_s,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    supernode: SuperNode,
+    options: SuperNodeOptions,
+    metrics: Metrics,
+    preheats: Preheats,
+    add_api: AddApi,
+) -> AsyncIterator[str]:
+    app = routes_of(supernode, metrics)
+    add_api(app, options, preheats)
+    async with serving(app, options.listen) as address:
+        yield address
 
 
 def routes_of(supernode: SuperNode, metrics: Metrics) -> web.Application:
@@ -135,4 +179,20 @@ def edition_keys_of(options: SuperNodeOptions) -> EditionKeys:
         why_none="the SuperNode has none; give it some with the setting supernode.encryption.keys",
         cipher=chosen.cipher,
         rules=options.encrypt,
+    )
+
+
+def _add_routes(app: web.Application, supernode: SuperNode, metrics: Metrics) -> None:
+    """Add what hosts and operators ask."""
+    app.router.add_get("/v1/session", HostSessions(supernode).handle)
+    app.router.add_get("/v1/editions/{edition_id}/link", supernode.feeds.links.handle)
+    app.router.add_get(
+        "/v1/editions/{edition_id}/blocks/{block_index}", supernode.feeds.uploads.handle
+    )
+    add_admin_routes(
+        app,
+        metrics=metrics,
+        tasks=supernode.views().tasks,
+        hosts=supernode.views().hosts,
+        health=supernode.views().health,
     )

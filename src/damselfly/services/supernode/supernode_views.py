@@ -43,6 +43,7 @@ class Views:
                 "location": str(host.location),
                 "upload_slots": host.upload_slots,
                 "is_ephemeral": host.is_ephemeral,
+                "labels": list(host.labels),
             }
             for host in self._scheduler.hosts.values()
         ]

@@ -1,0 +1,1 @@
+"""What people and registries ask of a SuperNode by HTTP: preheats, webhooks, Harbor's APIs."""

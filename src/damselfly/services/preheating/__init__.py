@@ -1,0 +1,1 @@
+"""Preheats: jobs from their request to their end, kept over restarts."""

@@ -1,0 +1,136 @@
+"""What the SuperNode itself wants in its cache, without any host that waits for it.
+
+A wish is a seeding like any other: hosts that join meanwhile take part in it, and a seeding
+that runs for a host fulfils a wish. What only wishes want is held back beside what hosts
+wait for; see `services/seeding/pacing.py`.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from damselfly.core.task import TaskId, TaskSpec
+from damselfly.errors import DamselflyError, StorageFullError
+from damselfly.services.seeding.pacing import Pace
+from damselfly.services.seeding.seeding import Seeding
+from damselfly.storage.store import BlockStore, StoredEdition
+
+ATTEMPTS_MAX: Final = 4  # seedings for others that fail, each with what the other showed
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a seeding ended.
+
+    Attributes:
+        spec: With which its source was asked.
+        error: Why it failed; None: it did not.
+    """
+
+    spec: TaskSpec
+    error: DamselflyError | None
+
+
+class Warming:
+    """The SuperNode's own wishes."""
+
+    def __init__(
+        self, store: BlockStore, seeding: Seeding, *, begin: Callable[[TaskSpec], bool]
+    ) -> None:
+        """Make it.
+
+        Args:
+            store: Where contents go.
+            seeding: Gets them.
+            begin: Seeds a task unless that goes on already; says whether it began.
+        """
+        self._store = store
+        self._seeding = seeding
+        self._begin = begin
+        self._waiting: dict[TaskId, list[asyncio.Future[_End]]] = defaultdict(list)
+        # {task: its pace, and the seeding}, of seedings that were begun for a wish alone.
+        self._paces: dict[TaskId, Pace] = {}
+        self._seedings: dict[TaskId, asyncio.Task[None]] = {}
+
+    async def seed(self, spec: TaskSpec, pace: Pace) -> StoredEdition:
+        """Return the whole content, pinned; cancelled, it is read no further for this wish.
+
+        Raises:
+            DamselflyError: It cannot be had with what `spec` shows its source.
+        """
+        error: DamselflyError | None = None
+        for _ in range(ATTEMPTS_MAX):
+            end = await self._wait_end(spec, pace)
+            error = end.error
+            if error is None:
+                return self._whole(spec)
+            if end.spec.headers == spec.headers:
+                break
+        assert error is not None
+        raise error
+
+    async def _wait_end(self, spec: TaskSpec, pace: Pace) -> _End:
+        task_id = spec.task_id
+        end: asyncio.Future[_End] = asyncio.get_running_loop().create_future()
+        self._waiting[task_id].append(end)
+        try:
+            if self._begin(spec):
+                self._paces[task_id] = self._seeding.pacers[task_id] = pace
+            return await end
+        finally:
+            waiting = self._waiting.get(task_id, [])
+            if end in waiting:
+                waiting.remove(end)
+                self._give_up(task_id)
+
+    def _give_up(self, task_id: TaskId) -> None:
+        """Stop a seeding that was begun for wishes alone, if none is left."""
+        if self._waiting[task_id]:
+            return
+        del self._waiting[task_id]
+        pace = self._paces.get(task_id)
+        if pace is not None and not pace.is_lifted and task_id in self._seedings:
+            self._seedings[task_id].cancel()
+
+    def _whole(self, spec: TaskSpec) -> StoredEdition:
+        entries = self._store.editions_of(spec.task_id)
+        entry = next((each for each in entries if each.is_sealed), None)
+        if entry is None:  # it came, and was evicted for the next
+            raise StorageFullError(path="the SuperNode's cache", needed_bytes=0, free_bytes=0)
+        entry.pin()
+        return entry
+
+    # --- what the SuperNode tells
+
+    def on_begun(self, task_id: TaskId, seeding: asyncio.Task[None]) -> None:
+        """A seeding began for a wish."""
+        self._seedings[task_id] = seeding
+
+    def on_live(self, task_id: TaskId) -> None:
+        """A host wants a task: what was begun for a wish goes on for it."""
+        if (pace := self._paces.get(task_id)) is not None:
+            pace.lift()
+
+    def on_ended(self, spec: TaskSpec, error: DamselflyError | None) -> None:
+        """A seeding ended, whoever wanted it."""
+        self._seedings.pop(spec.task_id, None)
+        if (pace := self._paces.pop(spec.task_id, None)) is not None:
+            del self._seeding.pacers[spec.task_id]
+            pace.end()
+        for end in self._waiting.pop(spec.task_id, []):
+            if not end.done():
+                end.set_result(_End(spec, error))
+
+    def progress(self, task_id: TaskId) -> tuple[int, int]:
+        """Return how many bytes of a task are here, and of how many; -1: nobody knows."""
+        done, size = 0, -1
+        for entry in self._store.editions_of(task_id):
+            edition = entry.edition
+            held = len(entry.held) * edition.block_bytes
+            total = edition.size_bytes
+            if held >= done:
+                done = held if total is None else min(held, total)
+                size = -1 if total is None else total
+        return done, size

@@ -1,0 +1,1 @@
+"""What registries send when something was pushed: one module per sender, any bytes to values."""
