@@ -72,7 +72,7 @@ class Downloads:
         Raises:
             DamselflyError: Whatever ended it without content.
         """
-        spec = request.spec()
+        spec = self._parts.spec_of(request)
         entry = self._known_by_digest(spec)
         if entry is None:
             with self._counted():

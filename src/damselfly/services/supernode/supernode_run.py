@@ -28,6 +28,7 @@ from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
 from damselfly.transport.block_connection import BlockConnections
 from damselfly.transport.sources.by_scheme import Sources
+from damselfly.transport.sources.http import HttpSource
 
 AddApi = Callable[[web.Application, SuperNodeOptions, Preheats], None]
 
@@ -82,16 +83,9 @@ async def run_supernode(
             going_on = (watch.run(), supernode.tick(), keep_settled(store))
             background = [tasks.create_task(each) for each in going_on]
             async with (
-                running_preheats(
-                    options,
-                    source=sources.http,
-                    seeder=supernode.warming,
-                    warmer=supernode.host_warming,
-                    pacing=supernode.pacing,
-                    metrics=metrics,
-                    tasks=tasks,
-                ) as preheats,
-                _serving(supernode, options, metrics, preheats, add_api) as address,
+                _serving(
+                    supernode, options, sources.http, metrics=metrics, tasks=tasks, add_api=add_api
+                ) as address,
                 caring(
                     options,
                     supernode,
@@ -135,14 +129,27 @@ async def _new_seeding(
 async def _serving(
     supernode: SuperNode,
     options: SuperNodeOptions,
+    source: HttpSource,
+    *,
     metrics: Metrics,
-    preheats: Preheats,
+    tasks: asyncio.TaskGroup,
     add_api: AddApi,
 ) -> AsyncIterator[str]:
-    app = routes_of(supernode, metrics)
-    add_api(app, options, preheats)
-    async with serving(app, options.listen) as address:
-        yield address
+    """Answer what hosts, people and registries ask, inside the block; gives the address."""
+    preheating = running_preheats(
+        options,
+        source=source,
+        seeder=supernode.warming,
+        warmer=supernode.host_warming,
+        pacing=supernode.pacing,
+        metrics=metrics,
+        tasks=tasks,
+    )
+    async with preheating as preheats:
+        app = routes_of(supernode, metrics)
+        add_api(app, options, preheats)
+        async with serving(app, options.listen) as address:
+            yield address
 
 
 def routes_of(supernode: SuperNode, metrics: Metrics) -> web.Application:
