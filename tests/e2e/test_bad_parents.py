@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from e2e.processes import Running, Site, a_site, dfget
+from e2e.processes import Running, Site, a_site, damselfly, dfget
 from fakes.bad_parent import BadParent, Fault
 from fakes.source import FakeSource
 
@@ -30,19 +30,29 @@ async def source() -> AsyncIterator[FakeSource]:
         yield source
 
 
-async def a_parent(site: Site, source: FakeSource, relay: BadParent) -> tuple[Running, Running]:
+async def encrypting(site: Site) -> tuple[str, str]:
+    """Return flags of a SuperNode that encrypts everything."""
+    keys, config = site.path("keys.toml"), site.path("encrypting.toml")
+    assert (await damselfly("keys", "add", str(keys), "k1")).code == 0
+    config.write_text(f'[supernode.encryption]\nkeys = "{keys}"\n[[supernode.encrypt]]\n')
+    return "--config", str(config)
+
+
+async def a_parent(
+    site: Site, source: FakeSource, relay: BadParent, *flags: str
+) -> tuple[Running, Running]:
     """Return SuperNode and a daemon behind the relay that has all of the file.
 
     The SuperNode is another one by then, and sends so slowly that whoever comes next asks the
     parent as well.
     """
-    supernode = await site.supernode()
+    supernode = await site.supernode(*flags)
     parent = await site.daemon("parent", supernode.address, "--advertise", relay.address)
     relay.target = parent.address
     first = await dfget(source.url("/f"), "-O", site.path("first"), "--socket", parent.socket)
     assert first.code == 0, first.err
     await supernode.stop()
-    supernode = await site.supernode("--upload-rate", "1MiB", listen=supernode.address)
+    supernode = await site.supernode("--upload-rate", "1MiB", *flags, listen=supernode.address)
     async with asyncio.timeout(20), aiohttp.ClientSession() as client:
         while True:
             async with client.get(f"http://{supernode.address}/api/v1/hosts") as answer:
@@ -51,12 +61,19 @@ async def a_parent(site: Site, source: FakeSource, relay: BadParent) -> tuple[Ru
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("fault", [Fault.FLIP, Fault.LIE, Fault.STALL, Fault.CLOSE])
+FAULTS = [
+    *((fault, False) for fault in Fault if fault is not Fault.NONE),
+    *((fault, True) for fault in (Fault.FLIP, Fault.LIE, Fault.SWAP, Fault.RENAME)),
+]
+
+
+@pytest.mark.parametrize(("fault", "is_encrypted"), FAULTS)
 async def test_blocks_of_a_bad_parent_come_from_elsewhere(
-    site: Site, source: FakeSource, fault: Fault
+    site: Site, source: FakeSource, fault: Fault, *, is_encrypted: bool
 ) -> None:
     async with BadParent(fault) as relay:
-        supernode, _ = await a_parent(site, source, relay)
+        flags = await encrypting(site) if is_encrypted else ()
+        supernode, _ = await a_parent(site, source, relay, *flags)
         child = await site.daemon("child", supernode.address)
 
         ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", child.socket)

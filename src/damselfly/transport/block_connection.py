@@ -9,6 +9,7 @@ Content-Length, no chunks, no compression.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,6 @@ from damselfly.errors import (
     BlockCorruptError,
     BlockMissingError,
     ParentBusyError,
-    ParentError,
     ParentStalledError,
     ParentUnreachableError,
     RemoteProtocolError,
@@ -219,6 +219,8 @@ class BlockConnections:
         frame: memoryview,
         *,
         parent: str,
+        codecs: Container[int] = (),
+        ciphers: Container[int] = (),
     ) -> BlockAnswer:
         """Ask a parent for a block, and receive it into a frame.
 
@@ -230,6 +232,8 @@ class BlockConnections:
             block_index: The block.
             frame: Room for the longest packed block that is right, and no more.
             parent: Its id, for messages.
+            codecs: Ids of the codecs that can be read here, besides 0.
+            ciphers: The same of ciphers.
 
         Raises:
             ParentError: One of its leaves, as `damselfly.errors` tells.
@@ -253,7 +257,8 @@ class BlockConnections:
                 ) from exc
             finally:
                 self._give_back(address, exchange)
-            return self._read(exchange, edition_id, block_index, parent)
+            header = self._header(exchange, block_index, parent, codecs, ciphers)
+            return self._read(exchange.frame, header, edition_id, block_index, parent)
         raise ParentUnreachableError(parent=parent, reason="closed the connection twice")
 
     async def _connect(self, address: str, parent: str) -> tuple[_Exchange, bool]:
@@ -310,10 +315,14 @@ class BlockConnections:
             exchange.close()
 
     @staticmethod
-    def _read(
-        exchange: _Exchange, edition_id: EditionId, block_index: int, parent: str
-    ) -> BlockAnswer:
-        error: ParentError
+    def _header(
+        exchange: _Exchange,
+        block_index: int,
+        parent: str,
+        codecs: Container[int],
+        ciphers: Container[int],
+    ) -> PackedHeader:
+        """Return the header of an answer that is a block."""
         match exchange.status:
             case 200:
                 pass
@@ -323,12 +332,20 @@ class BlockConnections:
                 raise ParentBusyError(parent=parent, retry_after_s=exchange.retry_after_s)
             case status:
                 raise ParentUnreachableError(parent=parent, reason=f"it answered {status}")
-        frame = exchange.frame
         try:
-            header = PackedHeader.decode(frame)
+            return PackedHeader.decode(exchange.frame, codecs=codecs, ciphers=ciphers)
         except RemoteProtocolError as exc:
             error = BlockCorruptError(parent=parent, block_index=block_index, reason=str(exc))
             raise error from exc
+
+    @staticmethod
+    def _read(
+        frame: memoryview,
+        header: PackedHeader,
+        edition_id: EditionId,
+        block_index: int,
+        parent: str,
+    ) -> BlockAnswer:
         if (header.edition_id, header.block_index) != (edition_id, block_index):
             raise BlockCorruptError(
                 parent=parent, block_index=block_index, reason="another block than asked for"

@@ -17,10 +17,12 @@ from damselfly.errors import (
     ParentStalledError,
 )
 from damselfly.services.downloading.download_parts import DownloadParts
-from damselfly.services.seeding.reading import Limit, store_block
+from damselfly.services.seeding.reading import Limit
+from damselfly.services.seeding.storing import store_packed
 from damselfly.storage.store import StoredEdition
 from damselfly.transport.block_connection import BlockAnswer
-from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
+from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, body_bytes_max, trailer
+from damselfly.wire.packing import Packed
 
 BUFFERS_KEPT_MAX: Final = 8
 
@@ -64,16 +66,21 @@ class BlockFetcher:
             ParentError: The parent did not give it.
             StorageError: It cannot be stored.
         """
-        buffer = self._buffers.pop() if self._buffers else bytearray(self._frame_bytes)
+        longest = self._frame_bytes(self._entry.edition.block_bytes)
+        buffer = self._buffers.pop() if self._buffers else bytearray(longest)
         started_s = now_s()
         outcome = "failed"
         try:
             length = self._length_of(block_index)
             await self._throttle.take(length)
             await self._parts.throttle.take(length)
-            frame = memoryview(buffer)[: HEADER_BYTES + length + TRAILER_BYTES]
+            frame = memoryview(buffer)[: self._frame_bytes(length)]
+            edition = self._entry.edition
             answer = await self._parts.connections.fetch(
-                address, self._entry.edition.edition_id, block_index, frame, parent=host_id
+                *(address, edition.edition_id, block_index, frame),
+                parent=host_id,
+                codecs=self._parts.codecs,
+                ciphers=(edition.cipher,) if edition.cipher else (),
             )
             await self._let_in(block_index, host_id, answer, expected)
             outcome = "stored"
@@ -90,9 +97,11 @@ class BlockFetcher:
                 self._buffers.append(buffer)  # after a cancellation a thread may still read it
         return answer.header.plain_bytes
 
-    @property
-    def _frame_bytes(self) -> int:
-        return HEADER_BYTES + self._entry.edition.block_bytes + TRAILER_BYTES
+    def _frame_bytes(self, plain_bytes: int) -> int:
+        """Return how long a packed block can be at most."""
+        is_packed = self._entry.edition.is_packed
+        body_bytes = body_bytes_max(plain_bytes) if is_packed else plain_bytes
+        return HEADER_BYTES + body_bytes + TRAILER_BYTES
 
     def _length_of(self, block_index: int) -> int:
         """Return the longest that a block can be; its length, once the size is known."""
@@ -108,20 +117,24 @@ class BlockFetcher:
         answer: BlockAnswer,
         expected: bytes,
     ) -> None:
-        plain = answer.body
         reason = ""
-        length = self._length_of(block_index)
-        if self._entry.edition.size_bytes is not None and len(plain) != length:
-            reason = f"it has {len(plain)} bytes instead of {length}"
+        length, plain_bytes = self._length_of(block_index), answer.header.plain_bytes
+        is_of_known_size = self._entry.edition.size_bytes is not None
+        if plain_bytes > length or (is_of_known_size and plain_bytes != length):
+            reason = f"it has {plain_bytes} bytes instead of {length}"
 
         def check_and_store() -> str:
-            body_crc32c = crc32c.crc32c(plain)
+            body_crc32c = crc32c.crc32c(answer.body)
             if trailer(answer.header_bytes, body_crc32c) != answer.trailer:
                 return "its CRC is wrong"
-            if not store_block(self._entry, block_index, plain, expected, body_crc32c=body_crc32c):
-                return "its digest is wrong"
-            self._hash_along(block_index, plain)
-            return ""
+            return store_packed(
+                self._entry,
+                Packed(answer.header, answer.body),
+                body_crc32c,
+                expected=expected,
+                codecs=self._parts.codecs,
+                hash_along=self._hash_along,
+            )
 
         if reason := reason or await asyncio.to_thread(check_and_store):
             raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)

@@ -5,18 +5,21 @@ One thing is held back: of a content whose whole digest is known, the last block
 the whole has been checked. So a content that is not what it promised never gets out whole.
 """
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
+from damselfly.core.blocks import Span
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, TaskSpec
 from damselfly.errors import DamselflyError, SourceChangedError, StorageDamagedError
 from damselfly.services.downloading.download_run import DownloadRun
 from damselfly.storage.store import StoredEdition
 from damselfly.wire.local_messages import ProviderBytes
+from damselfly.wire.packed_block import is_plain
 
 _readers: Final = itertools.count()
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
@@ -27,14 +30,17 @@ class Stretch:
     """Bytes of a content that can be read, or sent by the kernel.
 
     Attributes:
-        file: Open as long as the content is; shared, so use offsets, never seek.
-        offset: First byte in the file.
+        file: Open as long as the content is; shared, so use offsets, never seek. None: the
+            bytes lie packed, and there is only `read`.
+        offset: First byte in the file, or in the content.
         count: How many.
+        entry: Where they lie packed.
     """
 
-    file: BinaryIO
+    file: BinaryIO | None
     offset: int
     count: int
+    entry: StoredEdition | None = None
 
     def read(self) -> bytes:
         """Return the bytes.
@@ -42,13 +48,18 @@ class Stretch:
         Raises:
             StorageDamagedError: The disk no longer has them.
         """
+        if self.file is None:
+            assert self.entry is not None
+            return self.entry.read_span(Span(self.offset, self.offset + self.count))
         data = os.pread(self.file.fileno(), self.count, self.offset)
         if len(data) != self.count:
             raise StorageDamagedError(path=self.file.name, what="it is shorter than it was")
         return data
 
     def read_if_cached(self) -> bytes | bytearray | None:
-        """Return the bytes, None if that would mean to wait for the disk."""
+        """Return the bytes, None if that would mean to wait for the disk or to decode them."""
+        if self.file is None:
+            return None
         data = bytearray(self.count)
         try:
             count = os.preadv(self.file.fileno(), [data], self.offset, _NOWAIT)
@@ -59,7 +70,8 @@ class Stretch:
     def pieces(self, bytes_max: int) -> Iterator["Stretch"]:
         """Yield it in pieces."""
         for start in range(0, self.count, bytes_max):
-            yield Stretch(self.file, self.offset + start, min(bytes_max, self.count - start))
+            count = min(bytes_max, self.count - start)
+            yield replace(self, offset=self.offset + start, count=count)
 
 
 class Content:
@@ -126,7 +138,7 @@ class Content:
                     await self._run.news.wait()
                     continue
                 if stop_byte is not None and stretch.count > stop_byte - position:
-                    stretch = Stretch(stretch.file, stretch.offset, stop_byte - position)
+                    stretch = replace(stretch, count=stop_byte - position)
                 position += stretch.count
                 yield stretch
         finally:
@@ -145,7 +157,7 @@ class Content:
             count += stretch.count
             if count > bytes_max:
                 raise DamselflyError(f"{self.spec.display_url} is longer than {bytes_max} bytes")
-            parts.append(stretch.read())
+            parts.append(await asyncio.to_thread(stretch.read))
         return b"".join(parts)
 
     def _at(self, position: int) -> Stretch | None:
@@ -159,7 +171,10 @@ class Content:
             raise StorageDamagedError(path=self.spec.display_url, what="it left the cache")
         if skipped >= block.header.plain_bytes:
             return None
-        return Stretch(block.file, block.offset + skipped, block.header.plain_bytes - skipped)
+        count = block.header.plain_bytes - skipped
+        if is_plain(block.header):
+            return Stretch(block.file, block.offset + skipped, count)
+        return Stretch(None, position, count, self._entry)
 
     def _check_run(self) -> None:
         run = self._run

@@ -1,7 +1,7 @@
 """What all downloads of a host share."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from damselfly.clock import now_s
 from damselfly.core.downloading.download import Download
@@ -19,6 +19,7 @@ from damselfly.transport.block_connection import BlockConnections
 from damselfly.transport.session_client import SessionClient
 from damselfly.transport.throttle import Throttle
 from damselfly.wire.local_messages import DownloadRequest
+from damselfly.wire.packing import Codecs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class DownloadParts:
         throttle: Over all downloads.
         ciphers: With which encrypted editions are read.
         encrypt: Contents that are wanted as encrypted ones alone.
+        codecs: With which compressed blocks are read.
         pacing: Of what nobody here waits for.
     """
 
@@ -49,6 +51,7 @@ class DownloadParts:
     rng: random.Random
     ciphers: Ciphers
     encrypt: tuple[EncryptRule, ...] = ()
+    codecs: Codecs = field(default_factory=dict)
 
     def spec_of(self, request: DownloadRequest) -> TaskSpec:
         """Return the task that a request asks for, on this host.

@@ -9,7 +9,8 @@ from damselfly.core.peer import HostId
 from damselfly.errors import DigestMismatchError, RemoteProtocolError
 from damselfly.services.downloading.block_fetcher import BlockFetcher
 from damselfly.services.downloading.download_parts import DownloadParts
-from damselfly.services.seeding.reading import Limit, WholeHasher, store_block
+from damselfly.services.seeding.reading import Limit, WholeHasher
+from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import BlockStore, StoredEdition
 
 BLOCK_INDEX_MAX = 1 << 24  # 4 TiB in blocks of 256 KiB; a wild index must not cost memory

@@ -108,7 +108,17 @@ class LocalDownloads:
         entry = self._downloads.content_of(request.match_info["download_id"])
         if entry is None:
             raise web.HTTPNotFound(text="there is no such download\n")
-        return web.FileResponse(entry.content_path)
+        if entry.content_path:
+            return web.FileResponse(entry.content_path)
+        response = web.StreamResponse()  # it lies packed: block by block
+        response.content_length = entry.edition.size_bytes
+        await response.prepare(request)
+        layout = entry.edition.layout
+        for block_index in range(layout.block_count):
+            plain = await asyncio.to_thread(entry.read_span, layout.span(block_index))
+            await response.write(plain)
+        await response.write_eof()
+        return response
 
     async def _delete(self, request: web.Request) -> web.Response:
         if not self._downloads.release(request.match_info["download_id"]):

@@ -19,6 +19,7 @@ from damselfly.services.hosting.peer_host import PeerHostOptions, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
 from damselfly.services.stores import open_store
 from damselfly.storage.disk import DiskStore
+from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
@@ -42,7 +43,10 @@ async def download(
     try:
         async with running_host(peer_options_of(options), store, metrics=Metrics()) as host:
             finished = await host.downloads.get(request, on_progress)
-            await asyncio.to_thread(_place, finished.content_path, output)
+            entry = host.downloads.content_of(finished.download_id)
+            assert entry is not None
+            content_path = await asyncio.to_thread(_plain_path, entry, folder)
+            await asyncio.to_thread(_place, content_path, output)
             is_done = True
     finally:
         await asyncio.to_thread(_close, store, folder, is_done=is_done)
@@ -75,6 +79,16 @@ def _open(folder: Path, output: str) -> DiskStore:
         if not Path(output).parent.is_dir() or not os.access(Path(output).parent, os.W_OK):
             raise OutputError(path=output, reason="its folder cannot be written to") from exc
         raise
+
+
+def _plain_path(entry: StoredEdition, folder: Path) -> str:
+    """Return where a content lies in plain; one that lies packed is laid there."""
+    if entry.content_path:
+        return entry.content_path
+    path = folder / "plain"
+    path.unlink(missing_ok=True)  # of a dfget that was killed
+    entry.place(str(path))
+    return str(path)
 
 
 def _place(content_path: str, output: str) -> None:

@@ -17,4 +17,6 @@ def edition_seen(entry: StoredEdition) -> dict[str, Any]:
         "held_count": len(entry.held),
         "is_sealed": entry.is_sealed,
         "digest": str(edition.digest or ""),
+        "is_encrypted": bool(edition.cipher),
+        "is_locked": entry.is_locked,
     }

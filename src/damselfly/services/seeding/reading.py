@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import blake3
-import crc32c
 
 from damselfly.core.blocks import BlockLayout
 from damselfly.core.digest import Digest
 from damselfly.errors import SourceBrokenError, SourceChangedError
 from damselfly.services.seeding.hashing import new_hasher
-from damselfly.storage.store import HeldBlock, StoredEdition
+from damselfly.services.seeding.storing import store_block
+from damselfly.storage.store import StoredEdition
 from damselfly.transport.provider import SourceReading
 
 
@@ -33,27 +33,6 @@ BlockHandler = Callable[[int, bytes], None]
 
 BLOCKS_AHEAD_MAX: Final = 2  # one is being written, one waits; more only holds memory
 PART_BYTES: Final = 1 << 20  # between two looks at a rate limit
-
-
-def store_block(
-    entry: StoredEdition,
-    block_index: int,
-    body: memoryview,
-    expected: bytes | None,
-    *,
-    body_crc32c: int | None = None,
-) -> bytes | None:
-    """Verify a block and store it; return its digest, None when it is not the expected one.
-
-    Meant for a thread: all that it does leaves the interpreter free for others.
-    """
-    digest = blake3.blake3(body).digest()
-    if expected is not None and digest != expected:
-        return None
-    if body_crc32c is None:
-        body_crc32c = crc32c.crc32c(body)
-    entry.write_block(HeldBlock(block_index, body, digest, body_crc32c))
-    return digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,89 @@
+"""Blocks into the store: verified first, then laid as the edition lies, plain or packed.
+
+All functions are meant for threads: what they do leaves the interpreter free for others.
+"""
+
+from collections.abc import Callable
+
+import blake3
+import crc32c
+
+from damselfly.errors import RemoteProtocolError
+from damselfly.storage.store import HeldBlock, StoredEdition
+from damselfly.wire.codecs.codec import Buffer
+from damselfly.wire.packed_block import is_plain
+from damselfly.wire.packing import Codecs, Packed, pack, unpack
+
+
+def store_block(
+    entry: StoredEdition, block_index: int, plain: Buffer, expected: bytes | None
+) -> bytes | None:
+    """Verify a plain block and store it; return its digest, None when it is not `expected`.
+
+    Raises:
+        PluginError: The edition's cipher failed.
+        StorageError: It cannot be stored.
+    """
+    digest = blake3.blake3(plain).digest()
+    if expected is not None and digest != expected:
+        return None
+    if entry.edition.is_packed:
+        edition_id = entry.edition.edition_id
+        packed = pack(plain, edition_id=edition_id, block_index=block_index, key=entry.data_key)
+        entry.write_block(_held(packed, plain, digest, crc32c.crc32c(packed.body)))
+    else:
+        entry.write_block(HeldBlock(block_index, plain, digest, crc32c.crc32c(plain)))
+    return digest
+
+
+def store_packed(
+    entry: StoredEdition,
+    packed: Packed,
+    body_crc32c: int,
+    *,
+    expected: bytes,
+    codecs: Codecs,
+    hash_along: Callable[[int, memoryview], None],
+) -> str:
+    """Verify a block as it travelled and store it; return why not, empty when it is right.
+
+    Args:
+        entry: Where it goes.
+        packed: The block.
+        body_crc32c: CRC-32C of its body.
+        expected: The digest that it must have.
+        codecs: The codecs that are known here.
+        hash_along: Takes its plain bytes once it is stored, as long as they are in memory.
+
+    Raises:
+        PluginError: The edition's cipher failed.
+        StorageError: It cannot be stored.
+    """
+    header, edition = packed.header, entry.edition
+    if (header.cipher, header.key_id) != (edition.cipher, edition.key_id):
+        return "it is sealed with another key than the edition"
+    try:
+        plain = unpack(header, packed.body, codecs=codecs, key=entry.data_key)
+    except RemoteProtocolError as exc:
+        return str(exc)
+    if blake3.blake3(plain).digest() != expected:
+        return "its digest is wrong"
+    if edition.is_packed:
+        entry.write_block(_held(packed, plain, expected, body_crc32c))
+    else:
+        crc = body_crc32c if is_plain(header) else crc32c.crc32c(plain)
+        entry.write_block(HeldBlock(header.block_index, plain, expected, crc))
+    hash_along(header.block_index, memoryview(plain))
+    return ""
+
+
+def _held(packed: Packed, plain: Buffer, digest: bytes, body_crc32c: int) -> HeldBlock:
+    header = packed.header
+    return HeldBlock(
+        header.block_index,
+        packed.body,
+        digest,
+        body_crc32c,
+        header=header,
+        plain=None if is_plain(header) else plain,
+    )
