@@ -9,7 +9,7 @@ from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, SourceFacts, name_edition
 from damselfly.errors import DigestMismatchError, UsageError
 from damselfly.services.seeding.hashing import new_hasher
-from damselfly.services.seeding.reading import store_block
+from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.cache_messages import ImportOrder
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 import crc32c
@@ -10,7 +11,7 @@ from damselfly.core.peer import Host
 from damselfly.core.task import Edition, TaskSpec
 from damselfly.errors import NoProviderError, ParentError
 from damselfly.services.downloading.downloads import Downloads
-from damselfly.services.seeding.reading import store_block
+from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import StoredEdition
 from damselfly.transport.block_connection import BlockConnections
 from damselfly.wire.local_messages import DownloadRequest
@@ -25,8 +26,9 @@ def spec_again(edition: Edition) -> TaskSpec | None:
     The cache keeps no secrets: a task that has some in its URL, or a tag, comes again only when
     somebody asks for it.
     """
-    for digest in (edition.digest, None):
-        spec = TaskSpec(url=edition.display_url, digest=digest)
+    wishes = product((edition.digest, None), (False, True))
+    for digest, is_encrypted in wishes:
+        spec = TaskSpec(url=edition.display_url, digest=digest, is_encrypted=is_encrypted)
         if spec.task_id == edition.task_id:
             return spec
     return None
@@ -41,7 +43,12 @@ async def repair_by_download(downloads: Downloads, entry: StoredEdition) -> None
     spec = spec_again(entry.edition)
     if spec is None:
         raise NoProviderError(reason="the cache does not know all that names its task")
-    request = DownloadRequest(url=spec.url, digest=str(spec.digest or ""), can_use_source=False)
+    request = DownloadRequest(
+        url=spec.url,
+        digest=str(spec.digest or ""),
+        can_use_source=False,
+        is_encrypted=spec.is_encrypted,
+    )
     finished = await downloads.get(request, lambda _: None)
     downloads.release(finished.download_id)
 

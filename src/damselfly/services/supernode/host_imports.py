@@ -21,7 +21,7 @@ from damselfly.errors import (
 )
 from damselfly.services.cache_care.repairing import fetch_body
 from damselfly.services.seeding.hashing import new_hasher
-from damselfly.services.seeding.reading import store_block
+from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.block_connection import BlockConnections
