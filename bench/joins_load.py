@@ -51,8 +51,8 @@ class Task:
         joined_s: When it was told the edition and whom to ask, None until then.
     """
 
-    def __init__(self, begun_s: float) -> None:
-        self.begun_s = begun_s
+    def __init__(self, begun_s: float, spec: TaskSpec) -> None:
+        self.begun_s, self.spec = begun_s, spec
         self.edition_id = ""
         self.block_count = 0
         self.listed = 0
@@ -153,6 +153,10 @@ class Host(asyncio.Protocol):
             task.has_parents = True
         elif isinstance(message, wire.Sealed):
             task.is_sealed = True
+        elif isinstance(message, wire.Busy):
+            self._crowd.busy += 1
+            pause_s = message.retry_after_s * self._crowd.jitter()
+            asyncio.get_running_loop().call_later(pause_s, self._ask, task)
         if task.joined_s is None and task.edition_id and task.has_parents:
             task.joined_s = time.monotonic()
 
@@ -164,10 +168,14 @@ class Host(asyncio.Protocol):
 
     def join(self, spec: TaskSpec) -> Task:
         """Ask for a task."""
-        task = self.tasks[spec.task_id] = Task(time.monotonic())
+        task = self.tasks[spec.task_id] = Task(time.monotonic(), spec)
+        self._ask(task)
+        return task
+
+    def _ask(self, task: Task) -> None:
+        spec = task.spec
         message = wire.Join(task_id=spec.task_id, url=spec.url, task_tag=spec.tag)
         self.send(wire.host_codec.encode(message))
-        return task
 
     def tell(self, task_id: str, share: float, *, is_hungry: bool = False) -> None:
         """Say how far a task is."""
@@ -198,6 +206,10 @@ class Crowd:
         self.sent = self.received = self.lost = self.busy = 0
         self.is_over = False
 
+    def jitter(self) -> float:
+        """Return by how much longer than it was told a host waits, as daemons do."""
+        return self._rng.uniform(1, 1.5)
+
     async def _arrive(self, index: int, delay_s: float, begun_s: float) -> tuple[Host, float]:
         """Open one session, again as daemons do if it is refused; return it and its latency."""
         await asyncio.sleep(max(begun_s + delay_s - time.monotonic(), 0))
@@ -225,7 +237,7 @@ class Crowd:
             for line in host.refused.split("\r\n"):
                 if line.lower().startswith("retry-after:"):
                     after_s = float(line.split(":")[1])
-            await asyncio.sleep(after_s * self._rng.uniform(1, 1.5))
+            await asyncio.sleep(after_s * self.jitter())
 
     async def open(self, count: int, over_s: float, tag: str = "") -> dict[str, Any]:
         """Open sessions evenly over a time; with a tag each joins a task at once."""

@@ -22,7 +22,8 @@ from damselfly.sim.world import World
 
 MIB = 1 << 20
 GBIT = 125e6
-GIB_IN_MIB_BLOCKS = Scenario(hosts=1000, size_bytes=1024 * MIB, block_bytes=MIB)
+# Blocks take 8 ms here, and 50 ms in the arena: two slots more keep such links full.
+GIB_IN_MIB_BLOCKS = Scenario(hosts=1000, size_bytes=1024 * MIB, block_bytes=MIB, slots=8)
 RACKS = replace(GIB_IN_MIB_BLOCKS, rack_hosts=40, rack_rate_bytes_per_s=40 * GBIT / 4)
 SMALL = replace(GIB_IN_MIB_BLOCKS, hosts=200)  # enough for what goes wrong
 
@@ -89,6 +90,11 @@ ROWS = (
         (("reader ÷ bound", reader, 1.25), ("last ÷ bound", last, 1.25)),
     ),
     Row(
+        "200 hosts, one of ten has a tenth of the link",
+        replace(SMALL, faults=Faults(slow_share=0.1)),
+        (("worst ÷ its bound", own, 1.3),),
+    ),
+    Row(
         "1,000 hosts in racks of 40, 4:1",
         RACKS,
         (("last ÷ bound", last, 1.15), ("copies per rack", copies, 1.15)),
@@ -123,7 +129,7 @@ ROWS = (
     Row(
         "10,000 hosts in racks of 40, 4:1, 256 blocks",
         replace(RACKS, hosts=10_000, size_bytes=256 * MIB),
-        (("last ÷ bound", last, 1.25), ("copies per rack", copies, 1.15)),
+        (("last ÷ bound", last, 1.15), ("copies per rack", copies, 1.15)),
         is_long=True,
     ),
 )

@@ -134,3 +134,18 @@ def test_nobody_elsewhere_is_named_when_none_is_wanted() -> None:
     peers = [Peer(host=a_host(name, location=f"eu/{name}")) for name in ("ann", "bob")]
 
     assert rank_far(peers[0], peers[1:], count=0, rng=random.Random(1)) == []
+
+
+def test_host_that_nobody_can_reach_is_a_child_only_while_it_has_no_other_parent() -> None:
+    scheduler = a_scheduler("ann", neighbours=8)
+    for name in ("nat", "nat-2"):
+        tell(scheduler, HostConnected(host=Host(host_id=HostId(name), address="")))
+    tell(scheduler, join("nat"))
+    alone = tell(scheduler, EditionOpened(edition=LLAMA))
+    tell(scheduler, join("ann"))
+    beside = tell(scheduler, join("nat-2"))
+
+    assert [each.has_supernode for each in alone if isinstance(each, OfferParents)] == [True]
+    offers = [each for each in beside if isinstance(each, OfferParents)]
+    assert [(each.host_id, each.has_supernode) for each in offers] == [("nat-2", False)]
+    assert parents_in(beside) == {"ann"}

@@ -38,12 +38,45 @@ def test_block_is_repeated_only_after_a_pause() -> None:
     assert (early, due_s, late) == ([], REPEAT_AFTER_S, [Grant(BOB, 0)])
 
 
+def test_slots_open_one_by_one_as_blocks_have_been_sent() -> None:
+    plan = a_plan(slots=4, blocks=8)
+
+    at_first = plan.link(ANN, BlockSet(), now_s=0.0)
+    next_ones = [plan.end(ANN, index, now_s=0.0) for index in range(3)]
+
+    assert at_first == [Grant(ANN, 0), Grant(ANN, 1)]
+    assert next_ones == [
+        [Grant(ANN, 2), Grant(ANN, 3)],
+        [Grant(ANN, 4), Grant(ANN, 5)],
+        [Grant(ANN, 6)],
+    ]
+
+
 def test_single_child_gets_all_slots() -> None:
-    plan = a_plan(slots=4, blocks=4)
+    plan = a_plan(slots=4, blocks=8, children=(ANN,))
 
-    grants = plan.link(ANN, BlockSet(), now_s=0.0)
+    for index in range(2):
+        plan.end(ANN, index, now_s=0.0)
 
-    assert grants == [Grant(ANN, index) for index in range(4)]
+    assert plan.running_count == 4
+
+
+def test_block_that_another_child_got_meanwhile_may_be_declined() -> None:
+    plan = a_plan(slots=1, blocks=1, children=(ANN, BOB))
+    plan.hold(BOB, [0], now_s=0.0)
+
+    plan.decline(ANN, 0, now_s=0.0)
+
+    plan.check()
+    assert plan.next(now_s=REPEAT_AFTER_S) == [Grant(ANN, 0)]
+
+
+def test_block_that_was_declined_opens_no_slot() -> None:
+    plan = a_plan(slots=4, blocks=8, children=(ANN,))
+
+    grants = plan.decline(ANN, 0, now_s=0.0)
+
+    assert grants == [Grant(ANN, 2)]
 
 
 def test_block_that_a_child_got_elsewhere_counts_as_gone_out() -> None:
@@ -205,11 +238,12 @@ def test_child_that_is_not_linked_is_given_nothing_and_harms_nothing() -> None:
 
 
 def test_slot_stays_free_rather_than_giving_one_child_too_much() -> None:
-    plan = a_plan(slots=CHILD_GRANTS_MAX + 2, blocks=CHILD_GRANTS_MAX + 2)
+    plan = a_plan(slots=CHILD_GRANTS_MAX + 2, blocks=20, children=(ANN,))
 
-    grants = plan.link(ANN, BlockSet(), now_s=0.0)
+    for index in range(CHILD_GRANTS_MAX + 2):
+        plan.end(ANN, index, now_s=0.0)
 
-    assert len(grants) == CHILD_GRANTS_MAX
+    assert plan.running_count == CHILD_GRANTS_MAX
 
 
 def test_rack_gets_each_block_once_whichever_of_its_hosts_takes_it() -> None:

@@ -80,6 +80,7 @@ FAULTS = {
     "disk full": Faults(full_share=0.2),
     "partition": Faults(partition_share=0.3, partition_s=10.0),
     "restart": Faults(restart_s=3.0),
+    "breaking": Faults(breaking_share=0.05),
 }
 
 
@@ -99,6 +100,38 @@ def test_everybody_else_finishes_when_some_are(faults: Faults) -> None:
     assert outcome.unfinished == 0
     assert outcome.finished == scenario.hosts - struck
     assert sum(outcome.gave_up.values()) == struck
+
+
+def a_cold_scenario(*, source_down_s: float) -> Scenario:
+    return a_scenario(
+        supernode=SeedOptions(is_warm=False, source_rate_bytes_per_s=20e6),
+        faults=Faults(source_down_s=source_down_s),
+    )
+
+
+def test_source_that_fails_for_a_moment_is_asked_again_for_the_rest() -> None:
+    world, outcome = run(a_cold_scenario(source_down_s=1.0))
+
+    assert violations(world) == []
+    assert outcome.finished == 12
+    assert 1.0 < outcome.source_copies < 1.1
+
+
+def test_source_that_stays_silent_is_named_to_everybody() -> None:
+    world, outcome = run(a_cold_scenario(source_down_s=1000.0))
+
+    assert violations(world) == []
+    assert outcome.gave_up == {"the source gives no answer": 12}
+
+
+def test_host_that_went_to_the_source_itself_tries_it_again_after_a_failure() -> None:
+    supernode = SeedOptions(is_warm=False, source_rate_bytes_per_s=20e6)
+    faults = Faults(start_s=0.3, stop_s=0.4, restart_s=300.0, source_down_s=7.0)
+    world, outcome = run(a_scenario(supernode=supernode, faults=faults))
+
+    assert violations(world) == []
+    assert outcome.finished == 12
+    assert outcome.bytes_by["from the source"] > 0
 
 
 def test_liars_are_banned_and_nobody_else() -> None:

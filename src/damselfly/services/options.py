@@ -360,6 +360,8 @@ class DaemonOptions:
         listen: `host:port` for other hosts.
         advertise: `host:port` under which others reach it; empty: the address from which
             it reaches the SuperNode, with the port of `listen`.
+        reachable: Other hosts can open connections to it; false behind a NAT or a firewall
+            that lets nothing in: then it takes blocks, and gives none.
         location: `region/zone/rack`; empty is unknown.
         labels: What preheats may choose it by, such as `gpu` or `pool=training`.
         socket: Path of the Unix socket for dfget; empty: `daemon.sock` in `data`.
@@ -379,6 +381,7 @@ class DaemonOptions:
     data: str = "/var/lib/damselfly/daemon"
     listen: str = "0.0.0.0:65000"  # other hosts must reach it
     advertise: str = ""
+    reachable: bool = True
     location: str = ""
     labels: tuple[str, ...] = ()
     socket: str = ""

@@ -26,6 +26,12 @@ class Struck(Protocol):
     def restart(self) -> None:
         """Start it again."""
 
+    def fail_source(self) -> None:
+        """Let the source answer nothing."""
+
+    def recover_source(self) -> None:
+        """Let it answer again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
@@ -99,6 +105,11 @@ def plan_faults(scenario: Scenario, bound_s: float, rng: random.Random) -> Fault
         plan.timed.append(TimedFault(at_s, lambda world: world.crash()))
         back_s = at_s + faults.restart_s
         plan.timed.append(TimedFault(back_s, lambda world: world.restart()))
+    if faults.source_down_s:
+        at_s = moment_s()
+        plan.timed.append(TimedFault(at_s, lambda world: world.fail_source()))
+        up_s = at_s + faults.source_down_s
+        plan.timed.append(TimedFault(up_s, lambda world: world.recover_source()))
     return plan
 
 

@@ -132,6 +132,9 @@ class Giver:
         if self.is_stalling or not world.can_reach(self.host_id, taker.host_id):
             self._fail_later(transfer, Failure.STALLED, STALL_TIMEOUT_S)
             return
+        if world.is_breaking():
+            self._fail_later(transfer, Failure.UNREACHABLE, world.scenario.block_s)
+            return
         is_near = taker.rack == self.rack
         links = 1 if is_near else None
         route = self.uplink[:links] + taker.downlink[:links]

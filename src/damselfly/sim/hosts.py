@@ -17,6 +17,7 @@ from damselfly.core.scheduling import events as sn
 from damselfly.sim.giving import STALL_TIMEOUT_S, Transfer
 from damselfly.sim.ledger import Boundary
 from damselfly.sim.linking import HANDSHAKE, LinkedMachine, SuperNodeSide
+from damselfly.sim.source import Source
 from damselfly.sim.surroundings import SILENCE_S, Surroundings
 
 # As in transport/session_client.py.
@@ -47,6 +48,7 @@ class HostMachine(LinkedMachine):
         *,
         others: dict[HostId, LinkedMachine],
         supernode: SuperNodeSide,
+        source: Source,
         uplink: tuple[int, ...],
         downlink: tuple[int, ...],
         rack: int | None,
@@ -61,7 +63,7 @@ class HostMachine(LinkedMachine):
         )
         super().__init__(world, host, mind, others=others, uplink=uplink, rack=rack)
         self.number, self.downlink = number, downlink
-        self._supernode = supernode
+        self._supernode, self._source = supernode, source
         self._backoff = Backoff(RECONNECT_S, RECONNECT_S_MAX, rng)
         self._attempt = 0
         self._fetches: dict[tuple[int, HostId], Transfer] = {}
@@ -88,12 +90,13 @@ class HostMachine(LinkedMachine):
 
     def handle(self, event: core.Event) -> None:
         """Let the mind take an event in, and carry out what it wants."""
-        if self.is_done and not isinstance(event, core.BlockGranted):
+        is_done = self.finished_s is not None or self.failure  # spares most events a call
+        if is_done and not isinstance(event, core.BlockGranted):
             return
-        carry = self._carry
-        for instruction in self.mind.handle(event, now_s=self.world.timeline.now_s):
-            carry[type(instruction)](instruction)
-        if self.world.is_checked:
+        world = self.world
+        for instruction in self.mind.handle(event, now_s=world.timeline.now_s):
+            self._carry[type(instruction)](instruction)
+        if world.is_checked:
             self.mind.check()
 
     # --- life
@@ -372,11 +375,18 @@ class HostMachine(LinkedMachine):
 
     def _read_source(self, block_index: int, stop_index: int) -> None:
         if not self.is_up or self.is_done or block_index >= stop_index:
-            self.world.note_fallback(self.host_id, is_at_source=False, is_asked=False)
-            self.on_event(core.SourceEnded(is_ok=True))
+            self._end_reading(is_ok=True)
             return
-        route = (self.world.source_link, self.downlink[0])
-        self.world.send(route, block_index, self._on_source_block, block_index, stop_index)
+        self._source.read(
+            block_index,
+            self.downlink[:1],
+            then=lambda: self._on_source_block(block_index, stop_index),
+            broke=lambda: self._end_reading(is_ok=False),
+        )
+
+    def _end_reading(self, *, is_ok: bool) -> None:
+        self.world.note_fallback(self.host_id, is_at_source=False, is_asked=False)
+        self.on_event(core.SourceEnded(is_ok=is_ok))
 
     def _on_source_block(self, block_index: int, stop_index: int) -> None:
         if self.is_up and not self.is_done and not self.holds(block_index):

@@ -82,6 +82,10 @@ class LinkedMachine(Giver):
         """The link with the SuperNode ended."""
         raise NotImplementedError
 
+    def give_up(self, why: str) -> None:
+        """It cannot go on, and says why."""
+        raise NotImplementedError
+
     def on_event(self, event: core.Event) -> None:
         """Something was told."""
         if self.is_up:

@@ -184,10 +184,9 @@ class Network:
             is_limit = (shares <= rates * _SLACK).ravel()
             limited = np.bincount(flat, tiled * is_limit, count)
             used = np.bincount(flat, np.tile(rates * weights, self._route_links), count)
-            others = np.bincount(
-                flat, np.tile(rates * weights, self._route_links) * ~is_limit, count
-            )
             has_limited = limited > 0
+            # What is used by others than those whom this link limits, is not for these.
+            others = used - limited * share
             filled = (limits - others) / np.where(has_limited, limited, 1.0)
             # A link that limits nobody offers more, as long as it has more.
             raised = np.where(used <= limits, share + (limits - used) / divisor, least)

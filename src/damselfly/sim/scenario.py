@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from damselfly.core.blocks import block_bytes_for
 
+MANY_HOSTS = 100  # what a coarse step does to one of them is evened out by the others
+
 
 def _require(condition: bool, text: str) -> None:  # noqa: FBT001
     if not condition:
@@ -34,6 +36,8 @@ class Faults:
         partition_share: Hosts that are cut off from all others together ...
         partition_s: ... for so long.
         restart_s: The SuperNode is gone for so long; 0 is not at all.
+        source_down_s: The source answers nothing for so long; 0 is not at all.
+        breaking_share: Transfers, not hosts, whose connection breaks in the middle.
     """
 
     start_s: float = 0.0
@@ -51,6 +55,8 @@ class Faults:
     partition_share: float = 0.0
     partition_s: float = 0.0
     restart_s: float = 0.0
+    source_down_s: float = 0.0
+    breaking_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -113,7 +119,8 @@ class Scenario:
         block_cost_s: What a host's CPU does for each block that it gets, one after another.
         arrival_s: Hosts come evenly over so long; 0 is all at once.
         is_read: On each host a program takes the bytes in order while they come, and says so.
-        step_s: Step of the network; 0 is a quarter of the time one block takes on a link.
+        step_s: Step of the network; 0 is a quarter of the time one block takes on a link, in
+            large swarms a 16th of what it takes when all slots share the link.
         limit_s: The run ends here at the latest; 0 is 20 times the bound and 300 s more.
         supernode: The SuperNode.
         faults: What goes wrong.
@@ -162,6 +169,11 @@ class Scenario:
         return -(-self.size_bytes // self.cut_bytes)
 
     @property
+    def block_s(self) -> float:
+        """How long a block takes on a host's link, if it has it for itself."""
+        return self.cut_bytes / self.upload_rate_bytes_per_s
+
+    @property
     def rack_count(self) -> int:
         """Number of racks; 0 when there are none."""
         return -(-self.hosts // self.rack_hosts) if self.rack_hosts else 0
@@ -169,7 +181,10 @@ class Scenario:
     @property
     def quantum_s(self) -> float:
         """Step of the network."""
-        return self.step_s or self.cut_bytes / self.upload_rate_bytes_per_s / 4
+        quarter_s = self.block_s / 4
+        if self.hosts < MANY_HOSTS:
+            return self.step_s or quarter_s
+        return self.step_s or quarter_s * max(self.slots / 4, 1)
 
     @property
     def seed_slots(self) -> int:

@@ -90,6 +90,8 @@ def _draw_faults(rng: random.Random, bound_s: float) -> Faults:
             "partition_share": share(),
             "partition_s": round(rng.uniform(1, 40), 1),
         },
+        "source": lambda: {"source_down_s": round(rng.uniform(0.5, 20), 1)},
+        "breaking": lambda: {"breaking_share": round(rng.uniform(0.01, 0.1), 2)},
         "restart": lambda: {"restart_s": round(rng.uniform(0.5, 20), 1)},
     }
     drawn: dict[str, Any] = {}

@@ -17,6 +17,7 @@ from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.scheduling.seeding import Grant, SeedPlan
 from damselfly.sim.giving import Transfer
 from damselfly.sim.linking import LinkedMachine, SuperNodeSide
+from damselfly.sim.source import Source
 from damselfly.sim.surroundings import Surroundings
 
 # As in services/supernode/block_feed.py, seed_grants.py and supernode.py.
@@ -36,16 +37,24 @@ class SuperNodeMachine(SuperNodeSide):
         cached: Blocks that it has on its disk; survives a restart.
     """
 
-    def __init__(self, world: Surroundings, *, uplink: tuple[int, ...], rng: random.Random) -> None:
+    def __init__(
+        self,
+        world: Surroundings,
+        *,
+        source: Source,
+        uplink: tuple[int, ...],
+        rng: random.Random,
+    ) -> None:
         # Grants are counted by the plan, not by the queue.
         slots = 4 * world.scenario.seed_slots
         super().__init__(world, SUPERNODE, slots=slots, uplink=uplink, rack=None)
-        self._rng = rng
+        self._rng, self._source = rng, source
         count = world.scenario.block_count
         self.cached = BlockSet.full(count) if world.scenario.supernode.is_warm else BlockSet()
         self._carry: dict[type, Callable[[Any], None]] = {
             todo.EnsureSeeded: self._ensure_seeded,
             todo.TellEdition: self._tell_edition,
+            todo.TellFailed: self._tell_failed,
             todo.OfferParents: self._offer,
             todo.AnswerSource: self._answer_source,
             todo.BanHost: self._ban,
@@ -175,6 +184,10 @@ class SuperNodeMachine(SuperNodeSide):
         self._subscribers[told.host_id] = host
         self._send(told.host_id, "on_edition", self.cached.copy(), is_sealed=self.is_whole)
 
+    def _tell_failed(self, told: todo.TellFailed) -> None:
+        self._subscribers.pop(told.host_id, None)
+        self._send(told.host_id, "give_up", told.message)
+
     def _offer(self, offer: todo.OfferParents) -> None:
         self._send(offer.host_id, "on_offer", offer.parents, has_supernode=offer.has_supernode)
 
@@ -202,13 +215,29 @@ class SuperNodeMachine(SuperNodeSide):
     def _read_next(self, life: object) -> None:
         missing = [i for i in range(self.world.scenario.block_count) if i not in self.cached]
         if missing:
-            route = (self.world.source_link,)
-            self.world.send(route, missing[0], self._on_read, missing[0], life)
+            self._source.read(
+                missing[0],
+                (),
+                then=lambda: self._on_read(missing[0], life),
+                broke=lambda: self._on_broken(life),
+            )
             return
         self._flush()
         for host in self._subscribers.values():
             self._send(host.host_id, "on_listed", BlockSet(), is_sealed=True)
         self._handle(sn.SeedEnded(task_id=self.world.edition.task_id))
+
+    def _on_broken(self, life: object) -> None:
+        """The source gives no answer, however often it was asked."""
+        if life is not self._life:
+            return
+        self._is_reading = False
+        failed = sn.SeedFailed(
+            task_id=self.world.edition.task_id,
+            error="SourceUnreachableError",
+            message="the source gives no answer",
+        )
+        self._handle(failed)
 
     def _on_read(self, block_index: int, life: object) -> None:
         if life is not self._life:

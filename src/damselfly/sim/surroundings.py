@@ -1,5 +1,6 @@
 """What all machines of the imagined world share: time, network, books, and who reaches whom."""
 
+import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +50,7 @@ class Surroundings:
         self._flows: dict[int, tuple[Callable[..., None], tuple[Any, ...]]] = {}
         self._waits: deque[tuple[float, Callable[..., None], Any]] = deque()
         self._fallbacks: set[HostId] = set()
+        self._breaks = random.Random(scenario.seed)
 
     @property
     def overhead(self) -> float:
@@ -64,6 +66,11 @@ class Surroundings:
         """Say whether the network carries anything between two machines now."""
         cut_off = self.cut_off
         return not cut_off or (one in cut_off) == (other in cut_off)
+
+    def is_breaking(self) -> bool:
+        """Draw whether the transfer that begins now breaks in its middle."""
+        share = self.scenario.faults.breaking_share
+        return share > 0 and self._breaks.random() < share
 
     def send(
         self,

@@ -12,6 +12,7 @@ from damselfly.sim.ledger import Sample
 from damselfly.sim.linking import LinkedMachine
 from damselfly.sim.network import Network
 from damselfly.sim.scenario import Scenario
+from damselfly.sim.source import Source
 from damselfly.sim.supernode import SuperNodeMachine
 from damselfly.sim.surroundings import SILENCE_S, Surroundings
 
@@ -28,6 +29,7 @@ class World(Surroundings):
     Attributes:
         rates: Each host's links, as a share of the scenario's.
         bound_s: In which the last host could have everything, at best.
+        source: What the content comes from.
         supernode: The SuperNode.
         hosts: All hosts.
     """
@@ -38,7 +40,10 @@ class World(Surroundings):
         super().__init__(scenario, _make_network(scenario, self.rates), is_checked=is_checked)
         self.bound_s = fluid_bound_s(scenario, self.rates)
         uplink = (2 * scenario.hosts,)
-        self.supernode = SuperNodeMachine(self, uplink=uplink, rng=random.Random(rng.random()))
+        self.source = Source(self, random.Random(scenario.seed))
+        self.supernode = SuperNodeMachine(
+            self, source=self.source, uplink=uplink, rng=random.Random(rng.random())
+        )
         self._faults = plan_faults(scenario, self.bound_s, rng)
         self._by_id: dict[HostId, LinkedMachine] = {}
         self.hosts = [self._make_host(number, rng) for number in range(scenario.hosts)]
@@ -66,6 +71,7 @@ class World(Surroundings):
             ),
             others=self._by_id,
             supernode=self.supernode,
+            source=self.source,
             uplink=up,
             downlink=down,
             rack=rack,
@@ -101,6 +107,14 @@ class World(Surroundings):
     def restart(self) -> None:
         """Start it again."""
         self.supernode.come_back()
+
+    def fail_source(self) -> None:
+        """Let the source answer nothing."""
+        self.source.fail()
+
+    def recover_source(self) -> None:
+        """Let it answer again."""
+        self.source.recover()
 
     def part(self, numbers: frozenset[int]) -> None:
         """Cut hosts off from all others; what goes between them breaks, a while later."""

@@ -14,6 +14,7 @@ perhaps a `DownloadFailed`. While the connection is open the content can be read
 import msgspec
 
 from damselfly.core.digest import Digest
+from damselfly.core.downloading.sharing import Priority
 from damselfly.core.task import TaskSpec, parse_header
 from damselfly.core.urls import display_url
 from damselfly.errors import RemoteProtocolError
@@ -33,6 +34,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
         rate_bytes_per_s: Limit of this download; 0 is none.
         timeout_s: Limit in time; 0 is none.
         is_encrypted: Only as an encrypted content, at rest and between hosts.
+        priority: How urgent it is beside other downloads of this host.
     """
 
     url: str
@@ -44,6 +46,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     rate_bytes_per_s: float = 0.0
     timeout_s: float = 0.0
     is_encrypted: bool = False
+    priority: Priority = Priority.NORMAL
 
     def spec(self) -> TaskSpec:
         """Return the task this asks for.

@@ -23,6 +23,7 @@ from damselfly.core.downloading.events import (
     Failure,
     FetchFailed,
     Loss,
+    Outranked,
     ParentBanned,
     ParentHeld,
     ParentLinked,
@@ -57,12 +58,12 @@ from damselfly.core.downloading.parents import Parents
 from damselfly.core.downloading.picking import (
     WINDOW_BLOCKS_MIN,
     WINDOW_SHARE,
-    WINDOW_SHARE_READ,
     Pick,
     lot,
     near_bits,
     pick,
 )
+from damselfly.core.downloading.sharing import slots_below
 from damselfly.core.peer import SUPERNODE, HostId
 from damselfly.errors import InvalidTransitionError
 
@@ -86,6 +87,7 @@ class Download:
         block_count: None while nobody knows.
         is_finished: `Finish` or `Fail` was given.
         retry_count: Fetches that failed and were tried elsewhere.
+        steps_below: By how much other downloads of this host are more urgent.
     """
 
     def __init__(
@@ -97,7 +99,8 @@ class Download:
         rng: random.Random,
         now_s: float,
     ) -> None:
-        self._slots = slots + AHEAD
+        self._slots = self._slots_alone = slots + AHEAD
+        self.steps_below = 0
         self._rng = rng
         self.parents = Parents()
         # {block: {parent: since when}}: fetches under way; SUPERNODE for granted ones.
@@ -111,6 +114,7 @@ class Download:
         self.block_count: int | None = None
         # {reader: the block it waits for}: those who read the content while it comes.
         self._readers: dict[int, int] = {}
+        self._put_off: deque[BlockGranted] = deque()  # while others are more urgent
         self._is_started = False
         self._is_sealed = False
         self.is_finished = False
@@ -132,6 +136,8 @@ class Download:
         if isinstance(event, ParentHeld) and not self._on_parent_held(event):
             return []  # most events are of this kind, and must cost little
         instructions = self._take_in(event, now_s)
+        if self._put_off:
+            instructions += self._take_up(now_s)
         instructions += self._fill(now_s)
         instructions += self._conclude(now_s)
         return instructions
@@ -140,7 +146,7 @@ class Download:
         """Assert the invariants."""
         pairs = [(host, block) for block, hosts in self._running.items() for host in hosts]
         pulled = [host for host, _ in pairs if host != SUPERNODE]
-        assert len(pulled) == self._slots - self._free_count <= self._slots
+        assert len(pulled) == self._slots - self._free_count <= self._slots_alone
         assert len(set(pulled)) == len(pulled), "one request per pair"
         assert BlockSet.of(self._running).bits == self._running_bits
         assert not self._running_bits & self.held.bits
@@ -201,6 +207,10 @@ class Download:
                 self._readers.pop(event.reader, None)
                 if event.block_index is not None:
                     self._readers[event.reader] = event.block_index
+            case Outranked():
+                slots = slots_below(self._slots_alone, event.steps)
+                self._free_count += slots - self._slots  # those that run go on to their end
+                self._slots, self.steps_below = slots, event.steps
             case (
                 SuperNodeLost()
                 | SuperNodeBack()
@@ -231,6 +241,8 @@ class Download:
 
     def _on_parent_lost(self, event: ParentLost) -> list[Instruction]:
         self.parents.lose(event.host_id)
+        if event.host_id == SUPERNODE:
+            self._put_off.clear()
         if event.loss is Loss.ENDED or event.host_id == SUPERNODE:
             return []
         return [Complain(host_id=event.host_id, block_index=0, reason=event.loss.value)]
@@ -264,7 +276,21 @@ class Download:
             awaited = self.parents.awaited_bits(now_s=now_s)
             if awaited >> block_index & 1:
                 return [DeclineGrant(block_index=block_index)]
+        if self._is_kept_back():
+            self._put_off.append(event)
+            return []
         return [self._start(Pick(block_index, SUPERNODE), now_s), *self._claim()]
+
+    def _is_kept_back(self) -> bool:
+        """Whether one block of the SuperNode is enough, since others are more urgent."""
+        is_outranked = self._slots < self._slots_alone
+        return is_outranked and any(SUPERNODE in hosts for hosts in self._running.values())
+
+    def _take_up(self, now_s: float) -> list[Instruction]:
+        instructions: list[Instruction] = []
+        while self._put_off and not self._is_kept_back():
+            instructions += self._on_block_granted(self._put_off.popleft(), now_s)
+        return instructions
 
     def _on_block_stored(self, event: BlockStored, now_s: float) -> list[Instruction]:
         if event.block_index in self.held:
@@ -319,8 +345,9 @@ class Download:
         if self._free_count <= 0:
             return instructions
         missing = self.missing_bits & self.listed.bits
-        share = WINDOW_SHARE_READ if self._readers else WINDOW_SHARE
-        window = max(WINDOW_BLOCKS_MIN, (self.block_count or 0) // share)
+        window = missing.bit_length()  # all of it, unless somebody wants the order
+        if self._readers:
+            window = max(WINDOW_BLOCKS_MIN, (self.block_count or 0) // WINDOW_SHARE)
         while self._free_count > 0:
             wanted = missing & ~self._running_bits
             if not wanted and missing.bit_count() <= ENDGAME_BLOCKS:

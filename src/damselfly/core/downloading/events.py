@@ -202,6 +202,17 @@ class SourceEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outranked:
+    """Other downloads of this host are more urgent, or no longer.
+
+    Attributes:
+        steps: By how much; 0: none is.
+    """
+
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticked:
     """Time passed."""
 
@@ -225,5 +236,6 @@ Event = (
     | SourcePermitted
     | SourceAnswered
     | SourceEnded
+    | Outranked
     | Ticked
 )

@@ -1,9 +1,9 @@
 """Which block comes next, and from which parent.
 
 Blocks that a reader waits for come first, if anybody has them. Otherwise, among the parents
-that hold something useful, the less loaded of two drawn by lot; from it the rarest block inside
-the first window that has one. Rare blocks first keep the swarm diverse, the window keeps the
-order of the file.
+that hold something useful, the less loaded of two drawn by lot; from it the rarest block, where
+somebody reads along inside the first window that has one. Rare blocks first keep the swarm
+diverse, the window keeps the order of the file.
 
 What is known of a parent's load is a moment old, and the same for all its children: if each
 took the least loaded one, all would take the same (docs/decisions/0020).
@@ -21,11 +21,10 @@ from damselfly.core.peer import HostId
 
 WINDOW_BLOCKS_MIN = 8
 READ_AHEAD_BLOCKS = 2
-# Half of the file; an eighth where somebody reads along, who waits 1.21 instead of 1.32 of the
-# bound with it, and 1.57 with half (100 hosts). In racks, whose importers pass the end
-# of a window together, a quarter costs 8 % of the time (docs/decisions/0024).
-WINDOW_SHARE = 2
-WINDOW_SHARE_READ = 8
+# An eighth of the file where somebody reads along, who waits 1.21 instead of 1.32 of the bound
+# with it, and 1.57 with half (100 hosts). Where nobody does there is no window: all hosts pass
+# the end of one together, and what they miss there is rare (docs/decisions/0028).
+WINDOW_SHARE = 8
 
 
 class Candidate(Protocol):

@@ -79,6 +79,8 @@ class Offering:
     def _becomes_child(self, swarm: Swarm, peer: Peer) -> bool:
         if peer.is_child or swarm.child_count >= self._children_max:
             return False
+        if not peer.can_upload:
+            return not peer.neighbours  # what it gets first would be nobody else's
         if not peer.host.location.parts or not peer.neighbours:
             return True
         return peer.is_importer and swarm.children_near(peer) < CHILDREN_PER_RACK

@@ -12,6 +12,11 @@ child with the fewest blocks that nobody else has yet: to each as its uplink all
 behind gets no preference; its uplink may be full, and would be fuller with each block
 (docs/decisions/0026).
 
+At first only a few blocks go out at a time. A block can be passed on when it is whole, and the
+fewer share the link the sooner it is: a swarm that waits for all slots' first blocks together
+starts that much later. With each block sent there is one slot more, up to all of them
+(docs/decisions/0028).
+
 Source: the shared scheduling study, sections 3.1, 3.2 and 10.3; BitTorrent's super-seeding.
 """
 
@@ -23,6 +28,7 @@ from itertools import islice
 from damselfly.core.blocks import BlockSet, iter_bits, lowest_bit
 from damselfly.core.peer import HostId
 
+SLOTS_FIRST = 2  # one under way and one ahead
 CHILD_GRANTS_MAX = 4  # enough to fill a link of its own; the first child is there alone at first
 REPEAT_AFTER_S = 0.5  # a block has reached its first child and one more by then
 
@@ -67,6 +73,7 @@ class SeedPlan:
 
     def __init__(self, *, slots: int, seeded: BlockSet | None = None) -> None:
         self._slots = slots
+        self._open_slots = min(SLOTS_FIRST, slots)
         self.seeded = seeded.copy() if seeded else BlockSet()
         self._children: dict[HostId, _Child] = {}
         # _sent_more[n] has the blocks that went out more than n times, as bits, so that the
@@ -116,7 +123,11 @@ class SeedPlan:
         return self.next(now_s=now_s)
 
     def end(self, host_id: HostId, block_index: int, *, now_s: float) -> list[Grant]:
-        """A granted block has been sent, or cannot be: its slot is free."""
+        """A granted block has been sent: its slot is free, and another one opens."""
+        self._open_slots = min(self._open_slots + 1, self._slots)
+        return self._free(host_id, block_index, now_s)
+
+    def _free(self, host_id: HostId, block_index: int, now_s: float) -> list[Grant]:
         child = self._children.get(host_id)
         if child is not None:
             child.running.discard(block_index)
@@ -132,7 +143,7 @@ class SeedPlan:
                 del self._alone[block_index]
                 child.alone_count -= 1
             self._declined.append((now_s, host_id, block_index))
-        return self.end(host_id, block_index, now_s=now_s)
+        return self._free(host_id, block_index, now_s)
 
     def unlink(self, host_id: HostId, *, now_s: float) -> list[Grant]:
         """A child is gone; what was on its way to it has not gone out."""
@@ -204,7 +215,7 @@ class SeedPlan:
         """Return the grants that the free slots allow."""
         self._forget_recent(now_s)
         grants: list[Grant] = []
-        free = self._slots - self.running_count
+        free = self._open_slots - self.running_count
         while free > 0 and (grant := self._best()) is not None:
             child = self._children[grant.host_id]
             child.running.add(grant.block_index)
@@ -266,7 +277,7 @@ class SeedPlan:
 
     def check(self) -> None:
         """Assert the invariants."""
-        assert self.running_count <= self._slots
+        assert self.running_count <= self._open_slots <= self._slots
         for wider, narrower in zip(self._sent_more, self._sent_more[1:], strict=False):
             assert narrower & ~wider == 0
         alone = Counter(self._alone.values())

@@ -14,6 +14,7 @@ import msgspec
 
 from damselfly import errors
 from damselfly.core.digest import Digest
+from damselfly.core.downloading.sharing import Priority
 from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
 from damselfly.faces.cli.output import Output, output_path
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--rate-limit", metavar="SIZE", default="", help="per second, such as 20MiB")
     add("--timeout", metavar="TIME", default="", help="give up after, such as 10m")
+    add("--priority", choices=tuple(Priority), help="beside other downloads of this host")
     add("--filter-query", metavar="A,B", default="", help="query parameters that do not matter")
     add("--tag", default="", help="keeps contents of one URL apart")
     add("--location", metavar="R/Z/RACK", default="", help="of this host, with --supernode")
@@ -105,6 +107,7 @@ def _request(arguments: argparse.Namespace) -> DownloadRequest:
         rate_bytes_per_s=float(rate),
         timeout_s=timeout_s,
         is_encrypted=arguments.encrypt,
+        priority=Priority(arguments.priority or Priority.NORMAL),
     )
     if not request.url and arguments.from_file:
         return request

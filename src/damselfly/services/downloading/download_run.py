@@ -335,7 +335,9 @@ class DownloadRun:
         self.opened = None
         self._peers.clear()
         self.tally.bytes_by = ProviderBytes()
+        steps = self.mind.steps_below
         self.mind = new_mind(self._parts, is_permitted=self._is_permitted)
+        self.handle(core.Outranked(steps=steps))
 
     async def _store_content(self, content: bytes) -> None:
         """Store a content that came whole in a message."""

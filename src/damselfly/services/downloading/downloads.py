@@ -13,6 +13,7 @@ from damselfly.errors import DownloadTimeoutError
 from damselfly.services.downloading.content import Content
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.download_run import DownloadRun
+from damselfly.services.downloading.precedence import tell_precedence
 from damselfly.services.downloading.seen_downloads import SeenDownloads
 from damselfly.services.seeding.pacing import Pace
 from damselfly.storage.store import StoredEdition
@@ -168,6 +169,7 @@ class Downloads:
         run = await self._run_of(spec, is_handed_out=pace is None)
         if run is None or run.outcome.done():
             run = DownloadRun(self._parts, spec, request, pace)
+            run.outcome.add_done_callback(lambda _: tell_precedence(self._waiting))
             self._runs[spec.task_id] = run
             run.start()
             self.seen.begin(run, spec)
@@ -219,14 +221,17 @@ class Downloads:
         waiting = self._waiting[run]
         waiting.append(request)
         run.permit(is_permitted=any(each.can_use_source for each in waiting))
+        tell_precedence(self._waiting)
 
     async def _leave(self, run: DownloadRun, request: DownloadRequest) -> None:
         waiting = self._waiting[run]
         waiting.remove(request)
         if waiting:
             run.permit(is_permitted=any(each.can_use_source for each in waiting))
+            tell_precedence(self._waiting)
             return
         del self._waiting[run]
+        tell_precedence(self._waiting)
         await self._end(run)
 
     async def _end(self, run: DownloadRun) -> None:

@@ -178,6 +178,7 @@ async def run_daemon(
             supernode=options.supernode,
             listen=options.listen,
             advertise=options.advertise,
+            reachable=options.reachable,
             location=options.location,
             labels=options.labels,
             download_rate_bytes_per_s=options.download_rate_bytes_per_s,

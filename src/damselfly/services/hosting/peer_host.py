@@ -54,6 +54,7 @@ class PeerHostOptions:
     supernode: str
     listen: str
     advertise: str = ""
+    reachable: bool = True
     location: str = ""
     labels: tuple[str, ...] = ()
     is_ephemeral: bool = False
@@ -220,6 +221,7 @@ class PeerHost:
         host, _, port = self.address.rpartition(":")
         everywhere = host in ("0.0.0.0", "[::]")  # noqa: S104
         told = options.advertise or (f":{port}" if everywhere else self.address)
+        told = told if options.reachable else ""  # named to nobody, and asked by nobody
         sealed = [entry for entry in self._store.entries() if entry.is_sealed]
         sealed.sort(key=lambda entry: -entry.used_wall_s)
         return wire.Hello(

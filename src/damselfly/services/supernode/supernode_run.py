@@ -18,6 +18,7 @@ from damselfly.services.preheating.preheats import Preheats, running_preheats
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.sources import budgeted, open_sources
 from damselfly.services.stores import keep_settled, open_store
+from damselfly.services.supernode.garbage import collect_garbage
 from damselfly.services.supernode.host_imports import HostImports
 from damselfly.services.supernode.host_sessions import HostSessions
 from damselfly.services.supernode.loop_watch import LoopWatch
@@ -80,7 +81,7 @@ async def run_supernode(
                 rng=rng,
                 loop_delay_s=lambda: watch.delay_s,
             )
-            going_on = (watch.run(), supernode.tick(), keep_settled(store))
+            going_on = (watch.run(), supernode.tick(), keep_settled(store), collect_garbage())
             background = [tasks.create_task(each) for each in going_on]
             async with (
                 _serving(
