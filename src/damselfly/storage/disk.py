@@ -354,7 +354,7 @@ class DiskStore:
         self._lock_file.close()
 
     def abandon(self) -> None:
-        """Leave the folder as a kill does: nothing is written, all files are closed."""
+        """Leave the folder as a kill does, at once: nothing is written, all files are closed."""
         for entry in self._active.values():
             entry.close_files()
         self._catalog.abandon()

@@ -6,7 +6,6 @@ interrupted: the next one with the same output goes on with its blocks.
 """
 
 import asyncio
-import contextlib
 import os
 import secrets
 import shutil
@@ -105,6 +104,5 @@ def _close(store: DiskStore, folder: Path, *, is_done: bool) -> None:
     if not is_done and store.used_bytes():
         store.close()
         return
-    with contextlib.suppress(OSError):
-        store.close()
+    store.abandon()  # nobody needs to find what goes now
     shutil.rmtree(folder, ignore_errors=True)

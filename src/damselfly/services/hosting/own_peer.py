@@ -42,4 +42,4 @@ async def serving_locally(options: EphemeralOptions, folder: Path) -> AsyncItera
                 yield path
                 host.end()
     finally:
-        await asyncio.to_thread(store.close)
+        store.abandon()  # its folder goes, too
