@@ -74,7 +74,9 @@ class BlockReader:
         throttle: Limit,
         intake: Intake,
         on_bytes: Callable[[int], None] = lambda _: None,
+        stop_at: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self._stop_at = stop_at
         self._entry = entry
         self._url = url
         self._throttle = throttle
@@ -115,7 +117,7 @@ class BlockReader:
 
     async def _cut(self, reading: SourceReading) -> None:
         size, stop = self._entry.edition.size_bytes, reading.answer.stop_byte
-        while stop is None or self.position < stop:
+        while stop is None or self.position < (self._stop_at() or stop):
             buffer = self._spare.pop() if self._spare else bytearray(self._block_bytes)
             wanted = self._block_bytes
             if stop is not None:

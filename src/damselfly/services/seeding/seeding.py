@@ -10,6 +10,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from damselfly.core.caching.freshness import (
 )
 from damselfly.core.digest import Digest
 from damselfly.core.downloading.backoff import Backoff
+from damselfly.core.ranging import Ranging
 from damselfly.core.task import (
     Edition,
     EditionId,
@@ -46,7 +48,9 @@ from damselfly.errors import (
 )
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
+from damselfly.services.seeding.ranged import RangedReading, can_be_ranged
 from damselfly.services.seeding.reading import BlockReader, Intake, Limit, WholeHasher
+from damselfly.services.seeding.sameness import check_same
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
@@ -356,6 +360,9 @@ class Seeding:
         intake: Intake,
         reading: SourceReading | None,
     ) -> None:
+        if reading is not None and can_be_ranged(spec, entry.edition, reading.answer):
+            await self._read_ranged(spec, entry, intake, reading)
+            return
         if reading is not None:
             await self._read(spec, entry, reading, intake)
             return
@@ -364,12 +371,27 @@ class Seeding:
         if edition.size_bytes is None or not can_compare:
             # Parts cannot be asked for safely: all again, past what is held and still equal.
             async with await self._ask(spec) as whole:
-                self._check_same(spec, entry, whole)
+                check_same(spec, entry.edition, whole.answer)
                 await self._read(spec, entry, whole, intake)
             return
         for span in gap_spans(edition.layout, entry.held):
             if await self.read_span(spec, entry, span, intake):
                 return
+
+    async def _read_ranged(
+        self, spec: TaskSpec, entry: StoredEdition, intake: Intake, reading: SourceReading
+    ) -> None:
+        """Read an open answer, over more connections if that is faster."""
+        ranging = Ranging(
+            connections_max=self._options.connections_max, enough_bytes_per_s=self._link_rate
+        )
+        await RangedReading(
+            entry.edition,
+            ranging,
+            read_first=partial(self._read, spec, entry, reading, intake),
+            read_span=partial(self.read_span, spec, entry, intake=intake),
+            now_s=now_s,
+        ).read()
 
     async def read_span(
         self,
@@ -377,6 +399,8 @@ class Seeding:
         entry: StoredEdition,
         span: Span | None,
         intake: Intake,
+        *,
+        on_bytes: Callable[[int], None] = lambda _: None,
     ) -> bool:
         """Read one span, None is all, from the source; True: the source gave the whole instead.
 
@@ -385,26 +409,15 @@ class Seeding:
             entry: Where it goes.
             span: It begins where a block begins.
             intake: What becomes of its blocks.
+            on_bytes: Told of bytes as they come.
 
         Raises:
             SourceError: The source did not give it, or has another edition.
         """
         async with await self._ask(spec, entry, span) as reading:
-            self._check_same(spec, entry, reading)
-            await self._read(spec, entry, reading, intake)
+            check_same(spec, entry.edition, reading.answer)
+            await self._read(spec, entry, reading, intake, on_bytes=on_bytes)
             return reading.answer.status != PARTIAL
-
-    def _check_same(self, spec: TaskSpec, entry: StoredEdition, reading: SourceReading) -> None:
-        edition, answer = entry.edition, reading.answer
-        came = f"{answer.validators.etag or answer.validators.last_modified or 'another version'}"
-        if edition.size_bytes is not None and answer.size_bytes not in (None, edition.size_bytes):
-            came = f"{answer.size_bytes} bytes"
-        elif spec.digest is not None or _is_same(edition.validators, answer.validators):
-            return
-        promised = edition.validators.etag or edition.validators.last_modified
-        raise SourceChangedError(
-            url=spec.display_url, promised=promised or f"{edition.size_bytes} bytes", came=came
-        )
 
     async def _read(
         self,
@@ -412,7 +425,14 @@ class Seeding:
         entry: StoredEdition,
         reading: SourceReading,
         intake: Intake,
+        *,
+        on_bytes: Callable[[int], None] = lambda _: None,
+        stop_at: Callable[[], int | None] = lambda: None,
     ) -> None:
+        def count(came_bytes: int) -> None:
+            self._metrics.source_bytes.inc(came_bytes)
+            on_bytes(came_bytes)
+
         reader = BlockReader(
             entry,
             url=spec.display_url,
@@ -421,7 +441,8 @@ class Seeding:
                 lambda: self.pacers.get(spec.task_id),
             ),
             intake=intake,
-            on_bytes=self._metrics.source_bytes.inc,
+            on_bytes=count,
+            stop_at=stop_at,
         )
         await reader.read(reading)
 
@@ -477,8 +498,3 @@ def _is_final(exc: SourceUnreachableError | SourceRefusedError, asked_s: float) 
         return False
     may_come_again = exc.status in SERVER_ERRORS or (exc.status == TOO_MANY and asked_s > 0)
     return not may_come_again or asked_s > RETRY_AFTER_S_MAX
-
-
-def _is_same(known: Validators, told: Validators) -> bool:
-    """Say whether validators name the same version; an ETag outweighs a date."""
-    return told == known or bool(known.etag and told.etag == known.etag)

@@ -1,0 +1,355 @@
+"""Sources: many small files to many hosts, and large ones from sources with a cap per connection.
+
+`small`: 10,000 files of 10 KB from nginx to 8 hosts, `dfget --recursive` on each against
+`curl --parallel` on each. `capped`: 1 GiB from nginx and from S3 (SeaweedFS), both behind a relay
+that waits 200 ms before each request and gives each connection 50 MB/s, against the best of
+curl over one connection and curl over 16 ranges.
+
+    python bench/sources.py [--part small|capped] [--result FILE]
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.store import S3Store
+
+from single_host import BIN, program, write_random
+
+HOSTS, FILES, FILE_BYTES = 8, 10_000, 10_000
+LARGE_BYTES = 1 << 30
+FIRST_BYTE_S, CAP_BYTES_PER_S = 0.2, 50e6
+RANGES = 16
+KEYS = ("bench", "bench-secret")
+
+
+def free_port() -> int:
+    """Return a port that nobody has."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def nginx(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Serve a folder with index pages; gives the port and the log of requests."""
+    port, log = free_port(), folder / "access.log"
+    temporary = " ".join(
+        f"{name}_temp_path {folder};"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"""
+        daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; user root;
+        events {{ worker_connections 1024; }}
+        http {{
+            access_log {log} combined buffer=64k flush=1s; sendfile on; {temporary}
+            keepalive_requests 100000;
+            server {{ listen 127.0.0.1:{port}; root {folder}/html; autoindex on; }}
+        }}"""
+    )
+    with program("nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)):
+        wait_for(port)
+        yield port, log
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens."""
+    for _ in range(600):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"nobody listens on port {port}")
+
+
+@contextlib.contextmanager
+def swarm(folder: Path, hosts: int, settings: str = "") -> Iterator[list[str]]:
+    """Run a SuperNode and hosts; gives the sockets of their daemons."""
+    config = folder / "settings.toml"
+    config.write_text(settings)
+    common = ("--listen", "127.0.0.1:0", "--log-level", "error", "--config", str(config))
+    with contextlib.ExitStack() as stack:
+        supernode = (str(BIN / "damselfly"), "supernode", *common, "--data", f"{folder}/sn")
+        address = stack.enter_context(program(*supernode, ready="listens on (.*)"))
+        sockets = []
+        for number in range(hosts):
+            data = f"{folder}/d{number}"
+            daemon = (str(BIN / "damselfly"), "daemon", *common, "--data", data)
+            more = ("--proxy", "off", "--supernode", address)
+            sockets.append(stack.enter_context(program(*daemon, *more, ready=r"and (\S+)")))
+        yield sockets
+
+
+def together(commands: Sequence[Sequence[str]]) -> tuple[float, list[float]]:
+    """Run commands at the same time; return the seconds of the last, and of each."""
+    begun_s = time.perf_counter()
+    running = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for command in commands
+    ]
+    seconds = []
+    for each in running:
+        _, errors = each.communicate()
+        if each.returncode:
+            raise SystemExit(f"{each.args!r} failed: {errors.decode()[-500:]}")
+        seconds.append(time.perf_counter() - begun_s)
+    return max(seconds), seconds
+
+
+# --- many small files
+
+
+def small(folder: Path) -> Iterator[str]:
+    """Yield the rows of many small files."""
+    html = folder / "html" / "files"
+    rng = random.Random(1)
+    for number in range(FILES):
+        path = html / f"{number % 100:02}" / f"{number:05}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(rng.randbytes(FILE_BYTES))
+    with nginx(folder) as (port, log):
+        base = f"http://127.0.0.1:{port}/files"
+        rows = []
+        for name, measure in (("curl --parallel", curl_small), ("dfget --recursive", dfget_small)):
+            time.sleep(1.5)
+            before = len(log.read_text().splitlines())
+            last_s = measure(folder, base)
+            time.sleep(1.5)  # the log is written every second
+            rows.append((name, last_s, len(log.read_text().splitlines()) - before))
+    yield f"{FILES:,} files x {FILE_BYTES:,} bytes to {HOSTS} hosts, unshaped"
+    yield f"{'':22}{'last host s':>12}{'requests':>10}{'/curl':>8}"
+    for name, last_s, requests in rows:
+        yield f"{name:<22}{last_s:12.1f}{requests:10,}{last_s / rows[0][1]:8.2f}"
+
+
+def curl_small(folder: Path, base: str) -> float:
+    """Let each host fetch all files itself."""
+    commands = []
+    for host in range(HOSTS):
+        lines = []
+        for number in range(FILES):
+            path = f"{number % 100:02}/{number:05}.bin"
+            lines.append(f'url = "{base}/{path}"\noutput = "{folder}/c{host}/{path}"')
+        listed = folder / f"list{host}"
+        listed.write_text("\n".join(lines))
+        flags = ("--parallel", "--parallel-max", "32", "--create-dirs", "-sS")
+        commands.append(("curl", *flags, "--config", str(listed)))
+    last_s, _ = together(commands)
+    check_all(folder, [folder / f"c{host}" for host in range(HOSTS)])
+    return last_s
+
+
+def dfget_small(folder: Path, base: str) -> float:
+    """Let each host ask its daemon for the folder."""
+    with swarm(folder, HOSTS) as sockets:
+        last_s, _ = together(
+            [
+                (
+                    *(str(BIN / "dfget"), "--recursive", f"{base}/", "--quiet"),
+                    *("--socket", path, "-O", f"{folder}/o{number}"),
+                )
+                for number, path in enumerate(sockets)
+            ]
+        )
+    check_all(folder, [folder / f"o{host}" for host in range(HOSTS)])
+    return last_s
+
+
+def check_all(folder: Path, outputs: Sequence[Path]) -> None:
+    """Check that each host has all files, and remove them."""
+    for output in outputs:
+        subprocess.run(
+            ["diff", "-rq", str(folder / "html" / "files"), str(output)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        shutil.rmtree(output)
+
+
+# --- large ones, with a cap per connection
+
+
+class Relay:
+    """Waits before each request, and gives each connection so many bytes per second."""
+
+    def __init__(self, port_behind: int) -> None:
+        self._behind = port_behind
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._server.accept()
+            behind = socket.create_connection(("127.0.0.1", self._behind))
+            for work in (self._ask, self._answer):
+                threading.Thread(target=work, args=(client, behind), daemon=True).start()
+
+    def _ask(self, client: socket.socket, behind: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                time.sleep(FIRST_BYTE_S)
+                behind.sendall(data)
+        with contextlib.suppress(OSError):
+            behind.shutdown(socket.SHUT_WR)
+
+    def _answer(self, client: socket.socket, behind: socket.socket) -> None:
+        buffer = memoryview(bytearray(1 << 18))
+        due_s = time.perf_counter()
+        with contextlib.suppress(OSError), client, behind:
+            while count := behind.recv_into(buffer):
+                due_s = max(due_s, time.perf_counter() - 0.02) + count / CAP_BYTES_PER_S
+                client.sendall(buffer[:count])
+                if (left_s := due_s - time.perf_counter()) > 0.001:
+                    time.sleep(left_s)
+
+
+def direct(folder: Path, url: str) -> float:
+    """Return the seconds of the best direct client: curl over one connection, or 16 ranges."""
+    one_s, _ = together([("curl", "-sS", "-f", "-o", f"{folder}/one", url)])
+    step = LARGE_BYTES // RANGES
+    many_s, _ = together(
+        [
+            (
+                *("curl", "-sS", "-f", "-o", f"{folder}/part{number}"),
+                *("-r", f"{number * step}-{(number + 1) * step - 1}", url),
+            )
+            for number in range(RANGES)
+        ]
+    )
+    for path in (folder / "one", *(folder / f"part{number}" for number in range(RANGES))):
+        path.unlink()
+    return min(one_s, many_s)
+
+
+def dfget_large(folder: Path, url: str, settings: str) -> float:
+    """Return the seconds of dfget through a daemon and a SuperNode, cold."""
+    with swarm(folder, 1, settings) as sockets:
+        output = f"{folder}/output"
+        command = (str(BIN / "dfget"), url, "-O", output, "--quiet", "--socket", sockets[0])
+        last_s, _ = together([command])
+    subprocess.run(["cmp", output, str(folder / "html" / "large")], check=True)
+    Path(output).unlink()
+    for name in ("sn", "d0"):
+        shutil.rmtree(folder / name)
+    return last_s
+
+
+def store_at(port: int, bucket: str = "large") -> S3Store:
+    """Return a bucket of the S3 server."""
+    keys = {"access_key_id": KEYS[0], "secret_access_key": KEYS[1]}
+    where = {"endpoint": f"http://127.0.0.1:{port}", "region": "us-east-1"}
+    config: Any = {**keys, **where, "virtual_hosted_style_request": False}
+    return S3Store(bucket, config=config, client_options={"allow_http": True})
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path) -> Iterator[int]:
+    """Run an S3 server; gives its port."""
+    data = folder / "weed"
+    data.mkdir()
+    credentials = [{"accessKey": KEYS[0], "secretKey": KEYS[1]}]
+    identity = {"name": "bench", "credentials": credentials, "actions": ["Admin"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    ports = [free_port() % 20000 + 20000 for _ in range(4)]
+    names = ("-master.port", "-volume.port", "-filer.port", "-s3.port")
+    where = [word for pair in zip(names, map(str, ports), strict=True) for word in pair]
+    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", "-s3.config")
+    command = (str(BIN / "weed"), "server", *fixed, str(folder / "s3.json"), "-dir", str(data))
+    running = subprocess.Popen(
+        [*command, "-volume.max", "40", "-master.volumeSizeLimitMB", "128", *where],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(ports[-1])
+        yield ports[-1]
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+
+
+def fill_bucket(port: int, path: Path) -> None:
+    """Put a file into a new bucket, when the server is ready for it."""
+    store = store_at(port)
+    made = obstore.sign(store, "PUT", "", timedelta(seconds=600))
+    for _ in range(100):
+        done = subprocess.run(["curl", "-sf", "-X", "PUT", made], check=False, capture_output=True)
+        if done.returncode == 0:
+            break
+        time.sleep(0.2)
+    store.put("large", path)
+
+
+def capped(folder: Path) -> Iterator[str]:
+    """Yield the rows of large files with a cap per connection."""
+    (folder / "html").mkdir(exist_ok=True)
+    content = folder / "html" / "large"
+    write_random(content, LARGE_BYTES, 1)
+    rate = '[supernode]\nlink_rate = "10Gbit"\n'
+    yield (
+        f"1 GiB, {FIRST_BYTE_S * 1000:.0f} ms to the first byte, "
+        f"{CAP_BYTES_PER_S / 1e6:.0f} MB/s for each connection"
+    )
+    yield f"{'':22}{'direct s':>12}{'dfget s':>10}{'ratio':>8}"
+    with nginx(folder) as (port, _):
+        url = f"http://127.0.0.1:{Relay(port).port}/large"
+        direct_s = direct(folder, url)
+        ours_s = dfget_large(folder, url, rate)
+        yield f"{'nginx':<22}{direct_s:12.1f}{ours_s:10.1f}{ours_s / direct_s:8.2f}"
+    with seaweed(folder) as port:
+        fill_bucket(port, content)
+        relay = Relay(port).port
+        signed = obstore.sign(store_at(relay), "GET", "large", timedelta(seconds=3600))
+        direct_s = direct(folder, signed)
+        secret = folder / "secret"
+        secret.write_text(KEYS[1])
+        account = (
+            f'[[supernode.source.accounts]]\nmatch = "s3://large/"\nuser = "{KEYS[0]}"\n'
+            f'password_file = "{secret}"\nendpoint = "http://127.0.0.1:{relay}"\n'
+        )
+        ours_s = dfget_large(folder, "s3://large/large", rate + account)
+        yield f"{'S3 (SeaweedFS)':<22}{direct_s:12.1f}{ours_s:10.1f}{ours_s / direct_s:8.2f}"
+
+
+PARTS = {"small": small, "capped": capped}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this; repeat")
+    parser.add_argument("--result", type=Path, help="also write the tables to this file")
+    arguments = parser.parse_args()
+    kernel = platform.release().split("-")[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {kernel}"
+    lines = [f"sources, {datetime.now(UTC):%Y-%m-%d}, {machine}"]
+    print(lines[0], flush=True)
+    for part in arguments.part or PARTS:
+        with tempfile.TemporaryDirectory(prefix="sources-") as name:
+            for line in ("", *PARTS[part](Path(name))):
+                print(line, flush=True)
+                lines.append(line)
+    if arguments.result:
+        arguments.result.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
