@@ -30,6 +30,12 @@ def set_up_log(level: str = "info", *, stream: TextIO | None = None) -> None:
     )
 
 
+def set_up_quiet_log() -> None:
+    """Log errors alone, inside a program that is not ours, unless it has a log of its own."""
+    if not structlog.is_configured():
+        set_up_log("error")
+
+
 def get_log() -> structlog.typing.FilteringBoundLogger:
     """Return the log; an event is a name in snake case and fields, never a sentence."""
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

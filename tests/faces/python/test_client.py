@@ -2,7 +2,10 @@
 
 import asyncio
 import io
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -244,3 +247,24 @@ def test_safetensors_are_read_from_a_file_of_the_swarm(
 
     np.testing.assert_array_equal(from_stream["w"], tensors["w"])
     np.testing.assert_array_equal(mapped, tensors["w"])
+
+
+def test_a_program_that_ends_without_closing_leaves_nothing_behind(
+    served: Served, tmp_path: Path
+) -> None:
+    url = served.add("/f", DATA)
+    program = f"import damselfly; print(len(damselfly.Client().open({url!r}).read()))"
+    (tmp_path / "tmp").mkdir()
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp"), "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (0, f"{len(DATA)}\n"), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []

@@ -1,6 +1,7 @@
 """A peer in a thread of this program, for hosts on which no daemon runs."""
 
 import asyncio
+import atexit
 import contextlib
 import shutil
 import tempfile
@@ -32,6 +33,8 @@ class OwnPeer:
         self.socket = ""
         self._supernode = supernode
         self._folder = Path(tempfile.mkdtemp(prefix="damselfly-"))  # short: a socket goes in it
+        # A program may end without closing; the thread ends with it, and the folder must, too.
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         self._error: DamselflyError | None = None
         self._is_ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -60,7 +63,9 @@ class OwnPeer:
     async def _serve(self) -> None:
         from damselfly.services.hosting.own_peer import serving_locally  # noqa: PLC0415  # 200 ms
         from damselfly.services.options import EphemeralOptions  # noqa: PLC0415
+        from damselfly.telemetry.log import set_up_quiet_log  # noqa: PLC0415
 
+        set_up_quiet_log()
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         options = EphemeralOptions(supernode=self._supernode)
         async with serving_locally(options, self._folder) as self.socket:
