@@ -46,7 +46,13 @@ STEPS_MAX = 5000
 
 
 def a_download(*, slots: int = 4, seed: int = 1, can_use_source: bool = True) -> Download:
-    return Download(slots=slots, can_use_source=can_use_source, rng=random.Random(seed), now_s=0.0)
+    return Download(
+        slots=slots,
+        can_use_source=can_use_source,
+        host_id=HostId("me"),
+        rng=random.Random(seed),
+        now_s=0.0,
+    )
 
 
 def started(count: int, held: BlockSet | None = None) -> EditionStarted:

@@ -49,7 +49,9 @@ ANN, BOB, CID, DAN = (HostId(name) for name in ("ann", "bob", "cid", "dan"))
 
 
 def a_download(*parents: HostId, blocks: int = 20, slots: int = 2) -> Download:
-    download = Download(slots=slots, can_use_source=True, rng=random.Random(1), now_s=0.0)
+    download = Download(
+        slots=slots, can_use_source=True, host_id=HostId("me"), rng=random.Random(1), now_s=0.0
+    )
     whole = BlockSet.full(blocks)
     download.handle(EditionStarted(block_count=blocks, held=BlockSet(), listed=whole), now_s=0.0)
     for host_id in parents:

@@ -175,6 +175,7 @@ def told_by(path: Path) -> str:
         mind = Download(
             slots=SLOTS,
             can_use_source="no_source" not in path.stem,
+            host_id=HostId("me"),
             is_placed="rack" in path.stem,
             rng=random.Random(7),
             now_s=0.0,

@@ -58,6 +58,7 @@ class HostMachine(LinkedMachine):
             slots=world.scenario.slots,
             can_use_source=True,
             is_placed=rack is not None,
+            host_id=host.host_id,
             rng=rng,
             now_s=world.timeline.now_s,
         )

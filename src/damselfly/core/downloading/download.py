@@ -39,7 +39,7 @@ from damselfly.core.downloading.events import (
     SuperNodeLost,
     Ticked,
 )
-from damselfly.core.downloading.importing import is_patient
+from damselfly.core.downloading.importing import Turns, is_patient
 from damselfly.core.downloading.instructions import (
     AnnounceBlock,
     CancelFetch,
@@ -95,6 +95,7 @@ class Download:
         *,
         slots: int = 4,
         can_use_source: bool,
+        host_id: HostId,
         is_placed: bool = False,
         rng: random.Random,
         now_s: float,
@@ -122,6 +123,7 @@ class Download:
         self._moved_s = now_s  # when a block came last
         self._is_placed = is_placed
         self._claimed: set[int] = set()
+        self._turns = Turns(host_id)
         self._fetch_s = 0.5  # moving average of a fetch's duration; the first guess
         self._reported_s = now_s
         self._complete_s: float | None = None
@@ -170,8 +172,11 @@ class Download:
 
     def _take_in(self, event: Event, now_s: float) -> list[Instruction]:  # noqa: C901, PLR0912  # a dispatch
         match event:
-            case ParentHeld() | Ticked():
-                pass  # what follows each event looks at the parents and at the clock
+            case ParentHeld():
+                pass  # what follows each event looks at the parents
+            case Ticked():
+                if self.parents.rack.is_divided:
+                    self._turns.tick(self.parents.unclaimed_bits(now_s=now_s))
             case BlockStored():
                 return self._on_block_stored(event, now_s)
             case EditionStarted():
@@ -370,6 +375,7 @@ class Download:
             return self._pick_from(wanted, window, now_s, is_far=None)
         if self.parents.import_count() < rack.imports_max(self._slots - AHEAD):
             imported = wanted & ~self.parents.awaited_bits(now_s=now_s)
+            imported = self._turns.ours(imported, self.parents.importers())
             chosen = self._pick_from(imported, window, now_s, is_far=True)
             if chosen is not None:
                 return chosen

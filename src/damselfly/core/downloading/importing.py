@@ -8,10 +8,16 @@ outside: their claims. A block that a rack-mate holds or claims is waited for.
 Waiting must end: a claimer may be slow, or fail. When nothing has come for a while, claims and
 holdings are looked past, and the block is fetched from wherever it can be had.
 
+A claim takes a moment to arrive, and what is new outside is news to all importers at once. So
+each block is one importer's to begin with (docs/decisions/0024).
+
 Source: the shared scheduling study, section 7.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from damselfly.core.peer import HostId
 
 IMPORTERS_USUAL = 8  # of a rack, as core/scheduling names them
 IMPORTS_MIN = 2  # at a time: one coming and one asked for
@@ -44,6 +50,35 @@ class Rack:
         """
         importers = min(self.near_count + 1, IMPORTERS_USUAL)
         return max(IMPORTS_MIN, -(-2 * slots // importers))
+
+
+class Turns:
+    """Whose turn it is to import a block: that of one importer, by the block's index.
+
+    The others may at the next tick, if nobody has it and nobody has claimed it by then: that
+    one may be busy, or not linked with a holder.
+    """
+
+    def __init__(self, host_id: HostId) -> None:
+        self._host_id = host_id
+        self._overdue_bits = 0
+
+    def tick(self, unclaimed_bits: int) -> None:
+        """These blocks can be had outside, and nobody in the rack has or claims them."""
+        self._overdue_bits = unclaimed_bits
+
+    def ours(self, wanted_bits: int, importers: Iterable[HostId]) -> int:
+        """Return those of the wanted blocks that we may import now.
+
+        Args:
+            wanted_bits: Blocks that the rack lacks.
+            importers: Rack-mates that import.
+        """
+        hosts = sorted({self._host_id, *importers})
+        count = len(hosts)
+        rounds = -(-wanted_bits.bit_length() // count)
+        every_nth = ((1 << count * rounds) - 1) // ((1 << count) - 1)
+        return wanted_bits & (every_nth << hosts.index(self._host_id) | self._overdue_bits)
 
 
 def is_patient(*, quiet_s: float, fetch_s: float) -> bool:

@@ -28,6 +28,7 @@ class Parent:
         failure_count: Failures in a row.
         is_far: It is outside of our rack.
         claimed_bits: Blocks that it is fetching from outside of the rack.
+        is_importer: It has claimed some.
     """
 
     host_id: HostId
@@ -39,6 +40,7 @@ class Parent:
     failure_count: int = 0
     is_far: bool = False
     claimed_bits: int = 0
+    is_importer: bool = False
 
 
 class Parents:
@@ -103,6 +105,7 @@ class Parents:
             self.rarity.add(blocks.bits & ~parent.held_bits)
         parent.held_bits |= blocks.bits
         parent.load, parent.claimed_bits = load, claimed_bits
+        parent.is_importer |= claimed_bits != 0
         return parent.can_give and parent.asked is None
 
     def lose(self, host_id: HostId) -> None:
@@ -186,6 +189,18 @@ class Parents:
             if parent.can_give and not parent.is_far and parent.paused_until_s <= now_s:
                 bits |= parent.held_bits | parent.claimed_bits
         return bits
+
+    def unclaimed_bits(self, *, now_s: float) -> int:
+        """Return the blocks that are held outside, and that our rack is not about to have."""
+        bits = 0
+        for parent in self._linked.values():
+            if parent.is_far:
+                bits |= parent.held_bits
+        return bits & ~self.awaited_bits(now_s=now_s)
+
+    def importers(self) -> list[HostId]:
+        """Return those who import blocks into our rack."""
+        return [host_id for host_id, parent in self._linked.items() if parent.is_importer]
 
     def is_far(self, host_id: HostId) -> bool:
         """Say whether a linked parent is outside of our rack."""

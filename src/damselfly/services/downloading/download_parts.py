@@ -71,6 +71,7 @@ def new_mind(parts: DownloadParts, *, is_permitted: bool) -> Download:
         slots=parts.slots,
         can_use_source=is_permitted,
         is_placed=bool(parts.links.location),
+        host_id=parts.links.host_id,
         rng=parts.rng,
         now_s=now_s(),
     )

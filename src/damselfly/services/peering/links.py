@@ -80,6 +80,7 @@ class Links:
     """All links of this process, by edition and host.
 
     Attributes:
+        host_id: Who we are.
         address: Under which others reach our blocks; empty: they cannot.
         location: Where we are; empty is unknown.
     """
@@ -95,7 +96,7 @@ class Links:
         links_max: int = LINKS_MAX,
         location: str = "",
     ) -> None:
-        self._host_id = host_id
+        self.host_id = host_id
         self.address = ""
         self.location = location
         self._held_of = held_of
@@ -227,7 +228,7 @@ class Links:
         conversation.post(
             LinkHello(
                 protocol=PROTOCOL,
-                host_id=self._host_id,
+                host_id=self.host_id,
                 address=self.address,
                 held=held.to_bytes(),
                 load=self._load(),
@@ -272,7 +273,7 @@ class Links:
         if message.protocol != PROTOCOL:
             raise RemoteProtocolError(f"link protocol {message.protocol}; {PROTOCOL} is spoken")
         host_id = HostId(message.host_id)
-        if host_id == self._host_id or not (is_host_id(host_id) or (host_id == SUPERNODE)):
+        if host_id == self.host_id or not (is_host_id(host_id) or (host_id == SUPERNODE)):
             raise RemoteProtocolError("a link with a host id that cannot be")
         link = Link(host_id, address or message.address, is_ours, conversation, message.location)
         known = self._links[edition_id].get(host_id)
@@ -288,7 +289,7 @@ class Links:
 
     def _is_better(self, link: Link) -> bool:
         """Say whether a second link of a pair is the one that both sides keep."""
-        return link.is_ours == (self._host_id < link.host_id)
+        return link.is_ours == (self.host_id < link.host_id)
 
     def _on_message(self, edition_id: EditionId, link: Link, message: LinkMessage) -> None:
         if isinstance(message, LinkHello):
