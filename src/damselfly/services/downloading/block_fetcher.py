@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 import crc32c
 
@@ -23,8 +22,6 @@ from damselfly.storage.store import StoredEdition
 from damselfly.transport.block_connection import BlockAnswer
 from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, body_bytes_max, trailer
 from damselfly.wire.packing import Packed
-
-BUFFERS_KEPT_MAX: Final = 8
 
 
 class BlockFetcher:
@@ -49,7 +46,6 @@ class BlockFetcher:
         self._entry = entry
         self._throttle = throttle
         self._hash_along = hash_along
-        self._buffers: list[bytearray] = []
 
     async def fetch(
         self, block_index: int, host_id: HostId, *, address: str, expected: bytes
@@ -66,14 +62,14 @@ class BlockFetcher:
             ParentError: The parent did not give it.
             StorageError: It cannot be stored.
         """
+        length = self._length_of(block_index)
+        await self._throttle.take(length)
+        await self._parts.throttle.take(length)
         longest = self._frame_bytes(self._entry.edition.block_bytes)
-        buffer = self._buffers.pop() if self._buffers else bytearray(longest)
+        buffer = await self._parts.frames.take(longest)
         started_s = now_s()
         outcome = "failed"
         try:
-            length = self._length_of(block_index)
-            await self._throttle.take(length)
-            await self._parts.throttle.take(length)
             frame = memoryview(buffer)[: self._frame_bytes(length)]
             edition = self._entry.edition
             answer = await self._parts.connections.fetch(
@@ -93,8 +89,8 @@ class BlockFetcher:
         finally:
             self._parts.metrics.blocks_fetched.labels(outcome).inc()
             self._parts.metrics.block_fetch_seconds.observe(now_s() - started_s)
-            if len(self._buffers) < BUFFERS_KEPT_MAX and outcome != "cancelled":
-                self._buffers.append(buffer)  # after a cancellation a thread may still read it
+            # After a cancellation a thread may still read it.
+            self._parts.frames.give_back(buffer, is_reusable=outcome != "cancelled")
         return answer.header.plain_bytes
 
     def _frame_bytes(self, plain_bytes: int) -> int:

@@ -16,6 +16,7 @@ from damselfly.services.seeding.seeding import Seeding
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.block_connection import BlockConnections
+from damselfly.transport.frames import Frames
 from damselfly.transport.session_client import SessionClient
 from damselfly.transport.throttle import Throttle
 from damselfly.wire.local_messages import DownloadRequest
@@ -31,6 +32,7 @@ class DownloadParts:
         session: None on a host without SuperNode.
         slots: Downloads at a time, as many as uploads.
         throttle: Over all downloads.
+        frames: In which all of them receive.
         ciphers: With which encrypted editions are read.
         encrypt: Contents that are wanted as encrypted ones alone.
         codecs: With which compressed blocks are read.
@@ -46,6 +48,7 @@ class DownloadParts:
     uploads: Uploads
     slots: int
     throttle: Throttle
+    frames: Frames
     pacing: Pacing
     metrics: Metrics
     rng: random.Random

@@ -34,6 +34,7 @@ from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.admin import add_admin_routes
 from damselfly.transport.block_connection import BlockConnections
+from damselfly.transport.frames import Frames
 from damselfly.transport.session_client import SessionClient
 from damselfly.transport.sources.by_scheme import Sources
 from damselfly.transport.throttle import Throttle
@@ -131,6 +132,7 @@ class PeerHost:
                 uploads=self.uploads,
                 slots=options.uploads.slots,
                 throttle=Throttle(options.download_rate_bytes_per_s),
+                frames=Frames(),
                 pacing=Pacing(trickle_bytes_per_s=TRICKLE_BYTES_PER_S),
                 metrics=metrics,
                 rng=rng,
