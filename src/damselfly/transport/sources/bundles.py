@@ -8,29 +8,24 @@ reading, and the next one begins with a new listing.
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from damselfly.core.bundling import BundleAddress, split
 from damselfly.core.members import Member
-from damselfly.core.task import Headers, TaskSpec, Validators
+from damselfly.core.task import TaskSpec, Validators
 from damselfly.core.urls import WEB
 from damselfly.errors import SourceChangedError, SourceRefusedError
-from damselfly.transport.provider import Listing, Source, SourceAnswer
+from damselfly.transport.provider import Source, SourceAnswer
 from damselfly.transport.sources.chunks import ChunkReading, read_whole
+from damselfly.transport.sources.listings import RecentListings
 from damselfly.wire.bundles import encode_head
 
 OK, PARTIAL, NOT_FOUND = 200, 206, 404
 FILES_AHEAD: Final = 16  # hides a round trip of 20 ms behind 10 KB files at 8 MB/s
-LISTING_S: Final = 10.0  # as long as a fresh edition is believed; bundles of one listing agree
 STALL_S: Final = 60.0  # of a file the source itself says when it stalls
-LISTINGS_MAX: Final = 16
-
-
-class ListableSource(Source, Listing, Protocol):
-    """What bundles are read from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +54,9 @@ class _Bundle:
 class BundleSource:
     """Reads bundles from sources that can list."""
 
-    def __init__(self, sources: ListableSource, *, now_s: Callable[[], float]) -> None:
+    def __init__(self, sources: Source, listings: RecentListings) -> None:
         self._sources = sources
-        self._now_s = now_s
-        # {(folder, headers): (when it was listed, files)}; the oldest first.
-        self._listings: dict[tuple[str, Headers], tuple[float, list[Member]]] = {}
+        self._listings = listings
 
     async def read(
         self,
@@ -93,9 +86,8 @@ class BundleSource:
 
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
         """List again, and say which version that is; see `provider.Source`."""
-        self._listings.clear()
         try:
-            return (await self._find(spec)).answer()
+            return (await self._find(spec, is_new=True)).answer()
         except SourceRefusedError as exc:
             return _refused(exc)
 
@@ -131,20 +123,12 @@ class BundleSource:
         return [each.result() for each in asking]
 
     async def close(self) -> None:
-        """Forget all listings."""
-        self._listings.clear()
+        """It has nothing of its own."""
 
-    async def _find(self, spec: TaskSpec) -> _Bundle:
+    async def _find(self, spec: TaskSpec, *, is_new: bool = False) -> _Bundle:
         address = BundleAddress.parse(spec.url)
         folder = replace(spec, url=address.folder_url, digest=None)
-        key = (folder.url, folder.headers)
-        listed_s, members = self._listings.get(key, (-LISTING_S, []))
-        if self._now_s() - listed_s >= LISTING_S:
-            members = await self._sources.list_below(folder)
-            self._listings.pop(key, None)
-            self._listings[key] = (self._now_s(), members)
-            if len(self._listings) > LISTINGS_MAX:
-                del self._listings[next(iter(self._listings))]
+        members = await self._listings.list_below(folder, is_new=is_new)
         bundles = split(members, include=address.include, exclude=address.exclude).bundles
         if address.number >= len(bundles):
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)

@@ -1,16 +1,16 @@
 """All kinds of sources behind one shape: which one is asked follows from the scheme of a URL."""
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from damselfly.clock import now_s
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.core.urls import WEB, split_form
 from damselfly.errors import TaskSpecError
-from damselfly.transport.provider import Source, SourceAnswer, SourceReading
+from damselfly.transport.provider import Listing, Source, SourceAnswer, SourceReading
 from damselfly.transport.sources.accounts import Accounts
-from damselfly.transport.sources.bundles import BundleSource, ListableSource
+from damselfly.transport.sources.bundles import BundleSource
 from damselfly.transport.sources.http import HttpSource
 from damselfly.transport.sources.kinds import objects
 from damselfly.transport.sources.kinds.files import FileSource
@@ -18,9 +18,13 @@ from damselfly.transport.sources.kinds.filesystems import FileSystemSource, has_
 from damselfly.transport.sources.kinds.hub import HubSource
 from damselfly.transport.sources.kinds.registries import FindUrls, RegistrySource
 from damselfly.transport.sources.kinds.web import WebSource
-from damselfly.transport.sources.listings import ListingSource
+from damselfly.transport.sources.listings import ListingSource, RecentListings
 
 SCHEMES: Final = (*WEB, *objects.SCHEMES, "hf", "oci", "file")
+
+
+class ListableSource(Source, Listing, Protocol):
+    """A source that can list."""
 
 
 class Sources:
@@ -59,9 +63,10 @@ class Sources:
         }
         self._make_other = lambda: FileSystemSource(accounts, stall_timeout_s=stall_timeout_s)
         self._made: dict[str, ListableSource] = {}
+        listings = RecentListings(self, now_s=now_s)
         self._forms: dict[str, Source] = {
-            "list": ListingSource(self),
-            "bundle": BundleSource(self, now_s=now_s),
+            "list": ListingSource(listings),
+            "bundle": BundleSource(self, listings),
         }
 
     async def read(

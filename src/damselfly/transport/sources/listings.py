@@ -5,10 +5,13 @@ edition is named by its digest, and who may not read the source does not get it.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from damselfly.core.digest import Digest
-from damselfly.core.task import TaskSpec, Validators
+from damselfly.core.members import Member
+from damselfly.core.task import Headers, TaskSpec, Validators
 from damselfly.core.urls import split_form
 from damselfly.errors import SourceRefusedError
 from damselfly.transport.provider import Listing, SourceAnswer
@@ -17,6 +20,8 @@ from damselfly.wire.listings import encode_listing
 
 OK, PARTIAL = 200, 206
 STALL_S = 60.0  # all of it is here
+LISTING_S: Final = 10.0  # as long as a fresh edition is believed
+LISTINGS_MAX: Final = 16
 
 
 def address_listed(spec: TaskSpec) -> TaskSpec:
@@ -25,11 +30,40 @@ def address_listed(spec: TaskSpec) -> TaskSpec:
     return replace(spec, url=f"{split_form(scheme)[1]}://{rest}", digest=None)
 
 
+class RecentListings:
+    """What was listed a moment ago, for the bundles that are made of it.
+
+    So a folder is listed once for its listing and its bundles, and they agree.
+    """
+
+    def __init__(self, listing: Listing, *, now_s: Callable[[], float]) -> None:
+        self._listing = listing
+        self._now_s = now_s
+        # {(folder, headers): (when it was listed, files)}; the oldest first.
+        self._known: dict[tuple[str, Headers], tuple[float, list[Member]]] = {}
+
+    async def list_below(self, folder: TaskSpec, *, is_new: bool = False) -> list[Member]:
+        """Return the files below an address; if that is wanted, as they are at this moment.
+
+        Raises:
+            SourceError: The source does not tell this requester.
+        """
+        key = (folder.url, folder.headers)
+        listed_s, members = self._known.get(key, (-LISTING_S, []))
+        if is_new or self._now_s() - listed_s >= LISTING_S:
+            members = await self._listing.list_below(folder)
+            self._known.pop(key, None)
+            self._known[key] = (self._now_s(), members)
+            if len(self._known) > LISTINGS_MAX:
+                del self._known[next(iter(self._known))]
+        return members
+
+
 class ListingSource:
     """Gives listings of sources that can list."""
 
-    def __init__(self, listing: Listing) -> None:
-        self._listing = listing
+    def __init__(self, listings: RecentListings) -> None:
+        self._listings = listings
 
     async def read(
         self,
@@ -40,7 +74,7 @@ class ListingSource:
         validators: Validators = Validators(),
     ) -> ChunkReading:
         """List, and give the list or a part of it; see `provider.Source`."""
-        data = encode_listing(await self._listing.list_below(address_listed(spec)))
+        data = encode_listing(await self._listings.list_below(address_listed(spec), is_new=True))
         told = self._answer(data)
         is_part = (start_byte > 0 or stop_byte is not None) and validators in (
             Validators(),
@@ -63,7 +97,7 @@ class ListingSource:
     async def authorise(self, spec: TaskSpec) -> SourceAnswer:
         """Say whether the source lets this requester list; see `provider.Source`."""
         try:
-            members = await self._listing.list_below(address_listed(spec))
+            members = await self._listings.list_below(address_listed(spec), is_new=True)
         except SourceRefusedError as exc:
             return SourceAnswer(status=exc.status, size_bytes=None, http_headers=exc.http_headers)
         return self._answer(encode_listing(members))

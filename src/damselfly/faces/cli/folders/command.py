@@ -16,10 +16,8 @@ from damselfly.core.members import Member, is_safe_path, select
 from damselfly.core.urls import display_url, normalise_url
 from damselfly.errors import FolderIncompleteError, OutputError, UsageError
 from damselfly.faces.cli.folders.fetching import Fetching, Outcome
-from damselfly.faces.cli.folders.getting import Getter, ThroughDaemon, running_peer
+from damselfly.faces.cli.folders.getting import Getter, ThroughDaemon
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
-from damselfly.services.options import EphemeralOptions
-from damselfly.telemetry.log import set_up_log
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadRequest
 
@@ -95,9 +93,10 @@ def _getter(arguments: Namespace, client: LocalClient | None, folder: Path) -> I
     if client is not None:
         yield ThroughDaemon(client)
         return
-    set_up_log("error")
-    options = EphemeralOptions(supernode=arguments.supernode or "", location=arguments.location)
-    with running_peer(options, folder.parent / f".{folder.name}.damselfly") as peer:
+    from damselfly.faces.cli.folders.as_peer import running_peer  # noqa: PLC0415  # 500 ms
+
+    state = folder.parent / f".{folder.name}.damselfly"
+    with running_peer(arguments.supernode or "", arguments.location, state) as peer:
         yield peer
 
 

@@ -1,0 +1,81 @@
+"""Many files by one peer that runs as long as they take; imported only where there is no daemon."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+from damselfly.core.peer import HostId
+from damselfly.faces.cli.folders.getting import OnProgress
+from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
+from damselfly.services.options import CacheOptions, EphemeralOptions
+from damselfly.services.stores import open_store
+from damselfly.telemetry.log import set_up_log
+from damselfly.telemetry.metrics import Metrics
+from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
+
+
+class AsPeer:
+    """Gets files as a peer of its own, which runs in a thread beside."""
+
+    def __init__(self, host: PeerHost, loop: asyncio.AbstractEventLoop) -> None:
+        self._host = host
+        self._loop = loop
+
+    def get(self, request: DownloadRequest, path: str, on_progress: OnProgress) -> DownloadFinished:
+        """Download into `path`; see `Getter`."""
+        getting = self._host.downloads.get(request, on_progress)
+        finished = asyncio.run_coroutine_threadsafe(getting, self._loop).result()
+        entry = self._host.downloads.content_of(finished.download_id)
+        assert entry is not None
+        try:
+            part = f"{path}.{secrets.token_hex(4)}.damselfly-part"
+            entry.place(part)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(part, 0o666 & ~mask)
+            os.replace(part, path)
+        finally:
+            self._loop.call_soon_threadsafe(self._host.downloads.release, finished.download_id)
+        return finished
+
+
+@contextlib.contextmanager
+def running_peer(supernode: str, location: str, state: Path) -> Iterator[AsPeer]:
+    """Run a peer inside the block; what it has not finished stays in `state` if that fails."""
+    set_up_log("error")
+    options = EphemeralOptions(supernode=supernode, location=location)
+    store = open_store(state, CacheOptions(reserve_bytes=0))
+    peer_options = PeerHostOptions(
+        host_id=HostId(f"e-{secrets.token_hex(8)}"),
+        supernode=options.supernode,
+        listen=options.listen,
+        location=options.location,
+        is_ephemeral=True,
+        uploads=options.uploads,
+        source=options.source,
+    )
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    running = running_host(peer_options, store, metrics=Metrics())
+    is_done = False
+    try:
+        host = asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result()
+        try:
+            yield AsPeer(host, loop)
+            is_done = True
+        finally:
+            leaving = running.__aexit__(None, None, None)
+            asyncio.run_coroutine_threadsafe(leaving, loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        store.close()
+        if is_done:
+            shutil.rmtree(state, ignore_errors=True)
