@@ -1,6 +1,7 @@
 """From options to a store on disk, and what the store does beside its users' work."""
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,9 @@ from damselfly.storage.disk import DiskStore, boot_id
 from damselfly.storage.store import BlockStore
 
 SETTLE_S: Final = 5.0  # what a crash of the machine costs at most is reading this again
+# From so many entries on they are left out of garbage collections, each of which would take as
+# long as a heartbeat: 0.2 s for 100,000 entries, in which nothing else runs.
+FROZEN_MIN: Final = 10_000
 
 
 def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
@@ -19,13 +23,20 @@ def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
     Raises:
         StorageUnusableError: The folder is not ours, in use, or not writable.
     """
-    return DiskStore(
-        Path(folder),
-        quota_bytes=options.quota_bytes,
-        reserve_bytes=options.reserve_bytes,
-        boot_id=boot_id(),
-        now_wall_s=wall_s,
-    )
+    gc.disable()  # while entries are made it would look at those before, again and again
+    try:
+        store = DiskStore(
+            Path(folder),
+            quota_bytes=options.quota_bytes,
+            reserve_bytes=options.reserve_bytes,
+            boot_id=boot_id(),
+            now_wall_s=wall_s,
+        )
+    finally:
+        gc.enable()
+    if store.count() > FROZEN_MIN:
+        gc.freeze()
+    return store
 
 
 async def keep_settled(store: BlockStore) -> None:
