@@ -59,9 +59,9 @@ from damselfly.core.downloading.picking import (
     WINDOW_BLOCKS_MIN,
     WINDOW_SHARE,
     Pick,
-    lot,
     near_bits,
     pick,
+    some_run,
 )
 from damselfly.core.downloading.sharing import slots_below
 from damselfly.core.peer import SUPERNODE, HostId
@@ -74,7 +74,6 @@ ENDGAME_PATIENCE = 1.5  # times the usual duration of a fetch; earlier copies on
 REPORT_S = 2.0
 REPORT_HUNGRY_S = 0.5  # a hungry peer may speak earlier
 SEAL_WAIT_S = 30.0  # all blocks are here and right; a SuperNode that stays silent is not waited for
-SOURCE_RUN_BLOCKS = 16  # a request to the source pays off, and the rest may come from others
 STORY_EVENTS_MAX = 50
 
 
@@ -406,11 +405,9 @@ class Download:
             for block_index, hosts in self._running.items()
             if any(host == SUPERNODE or self.parents.is_far(host) for host in hosts)
         )
-        if set(claimed) <= self._claimed:
-            self._claimed &= set(claimed)
-            return []
+        is_more = not set(claimed) <= self._claimed
         self._claimed = set(claimed)
-        return [ClaimBlocks(block_indices=claimed)]
+        return [ClaimBlocks(block_indices=claimed)] if is_more else []
 
     def _start(self, chosen: Pick, now_s: float) -> FetchBlock:
         self._running.setdefault(chosen.block_index, {})[chosen.host_id] = now_s
@@ -484,20 +481,9 @@ class Download:
         if not self._is_started:
             first = 0
         elif self.block_count is not None:
-            first, stop = self._source_run(wanted)
+            first, stop = some_run(wanted, self._rng)
         return Outlook(
             missing_count=max(self.missing_bits.bit_count(), 1),
             first_missing=first,
             stop_missing=stop,
         )
-
-    def _source_run(self, wanted: int) -> tuple[int, int]:
-        """Return a short run of missing blocks, somewhere: `first <= i < stop`.
-
-        Hosts that lost their SuperNode all miss the same blocks. Each reads others of them
-        from the source, and then they give them to each other.
-        """
-        first = stop = lot(wanted, self._rng)
-        while wanted >> stop & 1 and stop - first < SOURCE_RUN_BLOCKS:
-            stop += 1
-        return first, stop

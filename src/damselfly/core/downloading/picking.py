@@ -21,6 +21,7 @@ from damselfly.core.peer import HostId
 
 WINDOW_BLOCKS_MIN = 8
 READ_AHEAD_BLOCKS = 2
+RUN_BLOCKS = 16  # a request to the source pays off, and the rest may come from others
 # An eighth of the file where somebody reads along, who waits 1.21 instead of 1.32 of the bound
 # with it, and 1.57 with half (100 hosts). Where nobody does there is no window: all hosts pass
 # the end of one together, and what they miss there is rare (docs/decisions/0028).
@@ -130,6 +131,18 @@ def window_bits(wanted_bits: int, offered_bits: int, window_blocks: int) -> int:
     first = lowest_bit(wanted_bits)
     skipped = (lowest_bit(offered_bits) - first) // window_blocks
     return ((1 << window_blocks) - 1) << (first + skipped * window_blocks)
+
+
+def some_run(bits: int, rng: random.Random) -> tuple[int, int]:
+    """Return a short run of set bits, somewhere: `first <= i < stop`.
+
+    Hosts that lost their SuperNode all miss the same blocks. Each reads others of them from
+    the source, and then they give them to each other.
+    """
+    first = stop = lot(bits, rng)
+    while bits >> stop & 1 and stop - first < RUN_BLOCKS:
+        stop += 1
+    return first, stop
 
 
 def lot(bits: int, rng: random.Random) -> int:
