@@ -59,21 +59,19 @@ class Relay:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        ends = [writer]
         host, _, port = self.target.rpartition(":")
         try:
             to_reader, to_writer = await asyncio.open_connection(host, int(port))
-        except OSError:
-            writer.close()
-            return
-        try:
+            ends.append(to_writer)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._pass(reader, to_writer))
                 tasks.create_task(self._pass(to_reader, writer))
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
-            writer.transport.abort()
-            to_writer.transport.abort()
+            for end in ends:
+                end.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
