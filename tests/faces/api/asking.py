@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,7 +35,8 @@ class Api:
         value: Any = None,  # noqa: ANN401  # what becomes JSON
         **headers: str,
     ) -> Told:
-        body = value if isinstance(value, bytes | None) else json.dumps(value).encode()
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        body = None if value is None else io.BytesIO(data)
         given = {name.replace("_", "-"): text for name, text in headers.items()}
         url = f"http://{self.address}{path}"
         async with self._client.request(method, url, data=body, headers=given) as response:
