@@ -277,7 +277,10 @@ class Mirror:
 
     async def _by_digest(self, asked: Asked, digest: Digest) -> web.StreamResponse:
         if asked.request.method == "HEAD" and not self._downloads.is_held(_requests(asked)[0]):
-            return await self._passed(asked)
+            try:
+                return await self._passed(asked)
+            except SourceUnreachableError:
+                pass  # the swarm may have it: what was preheated outlives its registry
         try:
             if asked.path.kind is Kind.MANIFEST:
                 return await self._manifest(asked, digest)

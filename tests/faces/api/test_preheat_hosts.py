@@ -1,0 +1,165 @@
+"""Guards preheats on hosts: through the swarm, behind live pulls, private content kept private."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from damselfly.errors import SourceRefusedError
+from damselfly.services.hosting.peer_host import PeerHost
+from damselfly.wire.local_messages import DownloadRequest
+from faces.api.asking import Api, an_api, states
+from fakes.registry import FakeRegistry
+from fakes.source import FakeSource, random_bytes
+from services.hosts import a_host
+
+LAYER = random_bytes(1_000_000, seed=1)
+FILE = random_bytes(600_000, seed=3)
+HOSTS = {
+    "ann": {"location": "eu/a/r1", "labels": ("gpu",)},
+    "bob": {"location": "eu/a/r1", "labels": ()},
+    "cid": {"location": "eu/a/r2", "labels": ("gpu",)},
+}
+
+
+@contextlib.asynccontextmanager
+async def some_hosts(folder: Path, api: Api) -> AsyncIterator[dict[str, PeerHost]]:
+    async with contextlib.AsyncExitStack() as stack:
+        hosts = {
+            name: await stack.enter_async_context(a_host(folder, name, api.address, **options))
+            for name, options in HOSTS.items()
+        }
+        await seen(api, {"h-ann", "h-bob", "h-cid"})
+        yield hosts
+
+
+async def seen(api: Api, wanted: set[str]) -> None:
+    async with asyncio.timeout(10):
+        while {
+            host["host_id"] for host in (await api.ask("GET", "/api/v1/hosts")).body["hosts"]
+        } != wanted:
+            await asyncio.sleep(0.01)
+
+
+def holds(host: PeerHost, url: str) -> bool:
+    return any(task["url"] == url and task["is_sealed"] for task in host.tasks_seen())
+
+
+@pytest.mark.parametrize(
+    ("target", "warm"),
+    [
+        ("label:gpu", {"ann", "cid"}),
+        ("location:eu/a/r1", {"ann", "bob"}),
+        ("hosts:h-bob", {"bob"}),
+        ("share:100%", {"ann", "bob", "cid"}),
+    ],
+)
+async def test_hosts_of_a_target_are_warm_and_no_others(
+    tmp_path: Path, target: str, warm: set[str]
+) -> None:
+    async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api) as hosts:
+        source.add("/file", FILE)
+        url = source.url("/file")
+        job = await api.ended((await api.preheat(urls=[url], target=target))["id"])
+
+        assert (job["state"], job["error"]) == ("success", "")
+        places = {"supernode", *(f"h-{name}" for name in warm)}
+        assert states(job) == {url: dict.fromkeys(places, "success")}
+        assert {name for name, host in hosts.items() if holds(host, url)} == warm
+        assert source.count("GET") == 1
+        assert job["done_bytes"] == len(FILE) * len(places)
+
+
+async def test_one_host_of_each_rack_is_warm(tmp_path: Path) -> None:
+    async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api) as hosts:
+        source.add("/file", FILE)
+        job = await api.preheat(urls=[source.url("/file")], target="racks")
+        ended = await api.ended(job["id"])
+
+        assert ended["state"] == "success"
+        warm = {name for name, host in hosts.items() if holds(host, source.url("/file"))}
+        assert "cid" in warm
+        assert len(warm) == 2
+
+
+async def test_named_host_that_is_not_here_is_said(tmp_path: Path) -> None:
+    async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api):
+        source.add("/file", FILE)
+        asked: dict[str, Any] = {"urls": [source.url("/file")], "target": "hosts:h-ann,h-eve"}
+        job = await api.ended((await api.preheat(**asked))["id"])
+
+        assert job["state"] == "failure"
+        assert "not warm at h-eve: it is not here" in job["error"]
+        assert states(job)[source.url("/file")] == {
+            "supernode": "success",
+            "h-ann": "success",
+            "h-eve": "failure",
+        }
+
+
+async def test_private_content_on_a_host_is_handed_to_nobody_without_right(tmp_path: Path) -> None:
+    token = "Bearer of-alice"
+    async with FakeRegistry() as registry, an_api(tmp_path) as api, some_hosts(tmp_path, api) as h:
+        image = registry.add_image("lib/app", "v1", LAYER, accepted={token})
+        asked: dict[str, Any] = {
+            "images": [f"{registry.host}/lib/app:v1"],
+            "headers": [f"Authorization: {token}"],
+            "target": "hosts:h-ann",
+        }
+        job = await api.ended((await api.preheat(**asked))["id"])
+        (digest,) = image.layers
+        url = registry.url(image.blob_paths[0])
+        stranger = DownloadRequest(url=url, digest=digest)
+        alice = DownloadRequest(url=url, digest=digest, headers=(f"Authorization: {token}",))
+
+        assert (job["state"], job["error"]) == ("success", "")
+        assert h["ann"].downloads.is_held(alice)
+        with pytest.raises(SourceRefusedError):
+            async with h["ann"].downloads.read(stranger):
+                pass
+        async with h["ann"].downloads.read(alice) as content:
+            assert await content.read_all(bytes_max=len(LAYER)) == LAYER
+        assert registry.count("GET", image.blob_paths[0]) == 1
+
+
+async def test_live_pull_takes_over_a_preheat_of_the_same_at_once(tmp_path: Path) -> None:
+    async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api) as hosts:
+        source.add("/file", FILE)
+        url = source.url("/file")
+        # So slow that only somebody who waits could get it in time.
+        job = await api.preheat(urls=[url], rate=1000, target="hosts:h-ann")
+        async with asyncio.timeout(10):
+            async with hosts["ann"].downloads.read(DownloadRequest(url=url)) as content:
+                assert await content.read_all(bytes_max=len(FILE)) == FILE
+            ended = await api.ended(job["id"])
+
+    assert ended["state"] == "success"
+
+
+async def test_preheat_gives_way_to_a_live_pull_of_something_else(tmp_path: Path) -> None:
+    async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api) as hosts:
+        live = source.add("/live", FILE, stall_after_bytes=1000)
+        source.add("/other", random_bytes(20 << 20, seed=9))
+        pull = DownloadRequest(url=source.url("/live"))
+        async with asyncio.TaskGroup() as tasks:
+
+            async def read() -> bytes:
+                async with hosts["ann"].downloads.read(pull) as content:
+                    return await content.read_all(bytes_max=len(FILE))
+
+            reading = tasks.create_task(read())
+            await live.has_stalled.wait()
+            job_id = (await api.preheat(urls=[source.url("/other")]))["id"]
+            await asyncio.sleep(0.5)
+            beside = await api.job(job_id)
+            live.stall_after_bytes = -1
+            live.released.set()
+            assert await reading == FILE
+        ended = await api.ended(job_id)
+
+    assert beside["state"] == "running"
+    assert beside["done_bytes"] < 5 << 20
+    assert ended["state"] == "success"
