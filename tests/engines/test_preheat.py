@@ -129,6 +129,25 @@ async def test_pushed_image_is_warm_layer_by_layer_and_pulled_without_its_regist
     assert engine.blobs() == digests(made)
 
 
+async def test_push_through_a_daemon_is_whole_and_warm_layer_by_layer(
+    site: Site, registries: Registries, pusher: Pusher
+) -> None:
+    made = an_image("pushed")
+    pusher.push("lib/pushed", ["v1"], made)
+    daemon = site.swarm.daemon("host")
+    # Not by its own events: this registry tells nobody.
+    there = f"{daemon.proxy}/{registries.open.host.replace(':', '_')}/lib/through"
+
+    await copied(f"{registries.open.host}/lib/pushed:v1", f"{there}:v1")
+
+    await asyncio.to_thread(site.wait_warm, {made.digest, *(each.digest for each in made.blobs)})
+    jobs = site.ask("/api/v1/preheats")["preheats"]
+    pushed = {url.rpartition("/")[2] for job in jobs for url in job["names"]}
+    assert pushed == {made.digest, *(each.digest for each in made.blobs)}
+    told = registries.open.requests.of("PUT", "/v2/lib/through/manifests/v1", 201)
+    assert len(told) == 1
+
+
 async def test_push_without_the_secret_starts_nothing(site: Site, pusher: Pusher) -> None:
     made = an_image("forged")
     connection = HTTPConnection(site.swarm.supernode)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from damselfly.services.options import SourceOptions
+from damselfly.services.options import MirrorOptions, SourceOptions
 from faces.mirrors import Engine, an_engine
 from fakes.registry import FakeRegistry, digest_of
 from fakes.source import random_bytes
@@ -64,8 +64,9 @@ async def test_what_no_registry_has_is_refused_in_its_words(
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_push_is_refused(tmp_path: Path, method: str) -> None:
-    async with a_host(tmp_path, "ann") as host, an_engine(host, "") as engine:
+async def test_push_is_refused_where_the_settings_say_so(tmp_path: Path, method: str) -> None:
+    options = MirrorOptions(pushes=False)
+    async with a_host(tmp_path, "ann") as host, an_engine(host, "", mirror=options) as engine:
         told = await engine.ask(f"/v2/a/blobs/{DIGEST}", method)
 
     assert told.status == 405

@@ -152,10 +152,12 @@ class MirrorOptions:
         default: The registry that is meant when a request names none.
         serve_stale_tags: A tag whose registry gives no answer is answered with what it last
             was here; see docs/running/registry-mirror.md.
+        pushes: What is pushed to the mirror is passed on to its registry, and preheated.
     """
 
     default: str = "docker.io"
     serve_stale_tags: bool = False
+    pushes: bool = True
 
     def __post_init__(self) -> None:
         try:

@@ -18,7 +18,7 @@ from services.hosts import a_host
 
 LAYER = random_bytes(1_000_000, seed=1)
 FILE = random_bytes(600_000, seed=3)
-HOSTS = {
+HOSTS: dict[str, dict[str, Any]] = {
     "ann": {"location": "eu/a/r1", "labels": ("gpu",)},
     "bob": {"location": "eu/a/r1", "labels": ()},
     "cid": {"location": "eu/a/r2", "labels": ("gpu",)},

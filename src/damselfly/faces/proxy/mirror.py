@@ -12,7 +12,7 @@ helps an engine to log in all the same.
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -37,12 +37,13 @@ from damselfly.errors import (
 )
 from damselfly.faces.proxy.access import check_destination, client_of
 from damselfly.faces.proxy.answering import FROM_HEADER, answer, log_answer, told_from
+from damselfly.faces.proxy.asked import Asked
+from damselfly.faces.proxy.pushing import Pushing
 from damselfly.faces.proxy.registry_answers import pass_on, refusal
 from damselfly.faces.proxy.registry_tokens import (
     TOKEN_PATH,
     VERSION,
     RegistryTokens,
-    for_registry,
     welcome,
 )
 from damselfly.services.downloading.content import Content
@@ -54,8 +55,11 @@ from damselfly.transport.sources.http import HttpSource
 from damselfly.wire.local_messages import DownloadRequest
 from damselfly.wire.manifests import MANIFEST_BYTES_MAX, media_type_of
 from damselfly.wire.registry_paths import Kind, RegistryPath, parse_registry_path
+from damselfly.wire.session_messages import Pushed
+from damselfly.wire.upload_paths import is_upload_path, parse_push_path
 
 OK: Final = 200
+PUSHING: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REFUSALS: Final = range(400, 600)
 TAGS_REMEMBERED_MAX: Final = 10_000  # some hundred bytes each
 
@@ -65,36 +69,6 @@ _ASKED_WITH: Final = ("Authorization", "Accept")
 _PASSED_WITH: Final = ("If-None-Match", "If-Range", "Range", "User-Agent")
 
 log = get_log()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request that has been understood.
-
-    Attributes:
-        registry: Where it leads.
-        path: What it is about, by the name that the repository has there.
-        query: For the registry.
-        name: The repository's name here.
-        is_named: The request itself says which registry is meant.
-    """
-
-    request: web.Request
-    registry: Registry
-    path: RegistryPath
-    query: str
-    name: str
-    is_named: bool
-
-    def headers(self, *names: str) -> tuple[tuple[str, str], ...]:
-        """Return the headers of the request with these names, each of their lines."""
-        given = self.request.headers
-        lines = ((name, value) for name in names for value in given.getall(name, ()))
-        told = (
-            (name, for_registry(value) if name == "Authorization" else value)
-            for name, value in lines
-        )
-        return tuple((name, value) for name, value in told if value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +89,14 @@ class Mirror:
         *,
         downloads: Downloads,
         source: HttpSource,
+        on_pushed: Callable[[Pushed], None],
     ) -> None:
         self._options = options
         self._registries = registries
         self._downloads = downloads
         self._source = source
         self._tokens = RegistryTokens(registries, source, default=options.default)
+        self._pushing = Pushing(source, on_pushed)
         # {(registry, repository, tag, Accept): what it last meant}, oldest first.
         self._meanings: dict[tuple[str, str, str, str], Meaning] = {}
 
@@ -130,10 +106,9 @@ class Mirror:
         try:
             if request.path == TOKEN_PATH:
                 return await self._tokens.give(request)
+            if request.method not in ("GET", "HEAD") or is_upload_path(request.rel_url.raw_path):
+                return await self._push(request)
             path = parse_registry_path(request.rel_url.raw_path)
-            if request.method not in ("GET", "HEAD"):
-                reason = "this is a mirror; push to the registry itself"
-                raise RegistryPathError(code="UNSUPPORTED", reason=reason, status=405)
             asked = self._understood(request, path)
             _check_destinations(request, asked.registry)
             return await self._answer(asked)
@@ -162,6 +137,16 @@ class Mirror:
             name=path.name,
             is_named=bool(named),
         )
+
+    async def _push(self, request: web.Request) -> web.StreamResponse:
+        """Pass on what is put into a registry; its rights are the registry's own."""
+        if not self._options.pushes or request.method not in PUSHING:
+            reason = "this mirror takes no pushes; push to the registry itself"
+            raise RegistryPathError(code="UNSUPPORTED", reason=reason, status=405)
+        path = parse_push_path(request.rel_url.raw_path)
+        asked = self._understood(request, path.repository)
+        _check_destinations(request, asked.registry)
+        return await self._pushing.carry_out(asked, path)
 
     async def _answer(self, asked: Asked) -> web.StreamResponse:
         path = asked.path

@@ -39,6 +39,7 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
         Registries(options.registries),
         downloads=host.downloads,
         source=host.source,
+        on_pushed=host.tell_pushed,
     )
     proxy = ForwardProxy(
         options.proxy,

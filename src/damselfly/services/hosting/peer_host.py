@@ -255,6 +255,10 @@ class PeerHost:
         else:
             self.downloads.on_message(message)
 
+    def tell_pushed(self, pushed: wire.Pushed) -> None:
+        """Tell the SuperNode of something that was pushed through this host."""
+        self._post(pushed)
+
     def _post(self, message: wire.HostMessage) -> None:
         if self.session:
             self.session.post(message)

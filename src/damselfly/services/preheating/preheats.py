@@ -70,7 +70,7 @@ async def running_preheats(
     events = await preheating.open()
     for each in options.preheat.schedules:
         await preheating.plan(_scheduled(each))
-    pushed = Pushed(options.preheat, preheating, SeenEvents(events), metrics=metrics)
+    pushed = Pushed(options.preheat, preheating, SeenEvents(events), metrics=metrics, tasks=tasks)
     running = tasks.create_task(preheating.run(), name="preheats")
     try:
         yield Preheats(preheating, pushed, warmer)

@@ -1,5 +1,6 @@
 """From push events to jobs: each once, whoever sends it again."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -7,14 +8,21 @@ from typing import Final
 from damselfly.core.digest import Digest
 from damselfly.core.preheating.jobs import Job, Kind, Wanted
 from damselfly.core.preheating.seen_events import Judgement, SeenEvents
-from damselfly.errors import StorageError
+from damselfly.core.urls import WEB, normalise_url
+from damselfly.errors import StorageError, TaskSpecError
 from damselfly.services.options import PreheatOptions
 from damselfly.services.preheating.preheating import Preheating
 from damselfly.services.preheating.secrets_kept import NO_SECRETS, Secrets
+from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
+from damselfly.wire import session_messages as wire
+from damselfly.wire.image_names import is_manifest_url
+from damselfly.wire.manifest_children import MANIFEST_TYPES
 from damselfly.wire.webhooks.pushes import Push
 
 PRIORITY_OF_PUSHES: Final = 6  # somebody is about to pull it
+
+log = get_log()
 
 
 @dataclass(slots=True)
@@ -36,11 +44,13 @@ class Pushed:
         seen: SeenEvents,
         *,
         metrics: Metrics,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._options = options
         self._preheating = preheating
         self._seen = seen
         self._metrics = metrics
+        self._tasks = tasks
 
     async def take_in(
         self, sender: str, pushes: Iterable[Push], secrets: Secrets = NO_SECRETS, *, now_s: float
@@ -82,6 +92,29 @@ class Pushed:
                 self._seen.forget(event_id)
             raise
         return outcome
+
+    def through_a_host(self, message: wire.Pushed) -> None:
+        """Something was pushed through a host's mirror; what cannot be is passed over."""
+        is_manifest = message.media_type in MANIFEST_TYPES
+        try:
+            url = normalise_url(message.url, schemes=WEB)
+            digest = str(Digest.parse(message.digest))
+        except TaskSpecError as exc:
+            log.warning("push_refused", reason=str(exc))
+            return
+        if is_manifest and message.has_tag and is_manifest_url(url):
+            push = Push(image=url, digest=digest)
+        else:
+            push = Push(url=url, digest=digest, accept=message.media_type if is_manifest else "")
+        self._metrics.push_events.labels("fresh").inc()
+        job, _ = self._preheating.accept(self._wanted(push), Secrets(message.headers))
+        self._tasks.create_task(self._keep(job), name=f"keep {job.job_id}")
+
+    async def _keep(self, job: Job) -> None:
+        try:
+            await self._preheating.keep([job])
+        except StorageError as exc:
+            log.warning("push_refused", reason=str(exc))
 
     def _judge(self, event_id: str, push: Push, now_s: float) -> Judgement:
         if not event_id:

@@ -147,6 +147,7 @@ async def _serving(
         tasks=tasks,
     )
     async with preheating as preheats:
+        supernode.on_pushed = preheats.pushed.through_a_host
         app = routes_of(supernode, metrics)
         add_api(app, options, preheats)
         async with serving(app, options.listen) as address:

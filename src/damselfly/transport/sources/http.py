@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final, NoReturn, Self
@@ -31,6 +31,7 @@ from damselfly.wire.byte_ranges import format_range, parse_content_range
 REDIRECTS_MAX: Final = 10
 HEAD_BYTES_MAX: Final = 64 << 10
 READ_BUFFER_BYTES: Final = 1 << 20
+ASKING: Final = ("GET", "HEAD")
 OK, PARTIAL, NOT_MODIFIED = 200, 206, 304
 HEAD_REFUSED: Final = (403, 405, 501)  # signed URLs are good for GET alone; some servers lack HEAD
 
@@ -146,6 +147,7 @@ class HttpSource:
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=connect_timeout_s, connect=None, sock_read=stall_timeout_s
         )
+        self._body_timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._connections_max = connections_max
         self._tls = tls_context(ca_file)
         # {origin: what verifies it}, of those with certificates of their own.
@@ -230,9 +232,16 @@ class HttpSource:
         )
 
     async def ask(
-        self, method: str, spec: TaskSpec, headers: Mapping[str, str]
+        self,
+        method: str,
+        spec: TaskSpec,
+        headers: Mapping[str, str],
+        *,
+        body: AsyncIterable[bytes] | None = None,
     ) -> aiohttp.ClientResponse:
         """Ask, follow redirects, and return the answer, whatever it is; the caller closes it.
+
+        A request that puts something there is followed nowhere, and may take as long as its body.
 
         Raises:
             SourceUnreachableError: There is none.
@@ -253,7 +262,10 @@ class HttpSource:
                     *headers.items(),
                     ("Accept-Encoding", "identity"),
                 ],
+                data=body,
+                allow_redirects=method in ASKING,
                 max_redirects=REDIRECTS_MAX,
+                timeout=self._timeout if body is None else self._body_timeout,
                 middlewares=(_keep_secrets_home(spec.headers), self._trust),
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
