@@ -28,6 +28,20 @@ def test_a_rule_may_name_a_port_and_without_patterns_means_everything() -> None:
     assert str(EncryptRule(host="h")) == "h/**"
 
 
+@pytest.mark.parametrize(
+    ("url", "is_match"),
+    [
+        ("s3://bucket/private/k", True),
+        ("s3://other/private/k", False),
+        ("file:///private/x", False),
+        ("hf://bucket", False),
+    ],
+)
+def test_a_rule_matches_sources_of_all_kinds(url: str, *, is_match: bool) -> None:
+    assert EncryptRule(host="bucket", path="/private/**").matches(url) is is_match
+    assert EncryptRule().matches(url)
+
+
 @pytest.mark.parametrize("wrong", [{"host": "a b"}, {"path": "private"}])
 def test_a_pattern_that_is_none_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="must"):

@@ -1,9 +1,11 @@
 """Which contents are encrypted, whoever asks for them."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from damselfly.core.proxying.patterns import HostPattern, PathPattern
-from damselfly.core.proxying.rules import Target
+from damselfly.core.proxying.rules import DEFAULT_PORTS
+from damselfly.core.urls import split_form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +14,7 @@ class EncryptRule:
 
     Attributes:
         host: Pattern of the source's host, with a port if it matters: `*.example.com`,
-            `registry.example:5000`.
+            `registry.example:5000`; of an object store, of its bucket.
         path: Pattern of the path: `*` within a segment, `**` for any number of segments.
     """
 
@@ -27,9 +29,8 @@ class EncryptRule:
         return f"{self.host}{self.path}"
 
     def matches(self, url: str) -> bool:
-        """Say whether the content at a URL is encrypted."""
-        target = Target.parse(url)
-        host = HostPattern(self.host)
-        return host.matches(target.host, target.port) and PathPattern(self.path).matches(
-            target.path
-        )
+        """Say whether the content at a URL, of any kind of source, is encrypted."""
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS.get(split_form(parts.scheme)[1], 0)
+        is_host = HostPattern(self.host).matches(parts.hostname or "", port)
+        return is_host and PathPattern(self.path).matches(parts.path or "/")

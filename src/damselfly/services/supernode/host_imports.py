@@ -5,12 +5,13 @@ on gives it like everything else. Which ones it takes says `core/caching/imports
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from damselfly.core.caching.imports import ImportPolicy
 from damselfly.core.digest import Digest
 from damselfly.core.peer import Host
+from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.task import Edition, EditionId, TaskId, TaskSpec, is_edition_id
 from damselfly.errors import (
     DamselflyError,
@@ -45,8 +46,10 @@ class HostImports:
         connections: BlockConnections,
         tasks: asyncio.TaskGroup,
         now_wall_s: Callable[[], float],
+        encrypt: Sequence[EncryptRule] = (),
     ) -> None:
         self._policy = policy
+        self._encrypt = encrypt
         self._store = store
         self._connections = connections
         self._tasks = tasks
@@ -68,6 +71,10 @@ class HostImports:
             RemoteProtocolError: It cannot be.
         """
         edition = edition_of(message)
+        if any(rule.matches(edition.display_url) for rule in self._encrypt):
+            reason = "what a rule encrypts is not taken over in plain"
+            log.warning("import_refused", host=host.host_id, reason=reason)
+            return
         if not self._policy.allows(is_named_by_digest=message.is_named_by_digest):
             log.warning("import_refused", host=host.host_id, url=edition.display_url)
             return

@@ -74,6 +74,7 @@ async def run_supernode(
                     connections=connections,
                     tasks=tasks,
                     now_wall_s=wall_s,
+                    encrypt=options.encrypt,
                 ),
                 client=client,
                 metrics=metrics,
