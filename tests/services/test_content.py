@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from damselfly.errors import DamselflyError, DigestMismatchError, SourceRefusedError
-from damselfly.services.downloading.content import Content
+from damselfly.services.downloading.content import Content, Stretch
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode
@@ -144,3 +144,16 @@ async def test_refusal_comes_before_any_byte(tmp_path: Path) -> None:
                 pass
 
     assert caught.value.http_status == 404
+
+
+def test_stretch_is_sent_in_pieces_unless_it_lies_packed(tmp_path: Path) -> None:
+    path = tmp_path / "content"
+    path.write_bytes(random_bytes(1000, seed=1))
+    with path.open("rb") as file:
+        pieces = list(Stretch(file, 100, 250).pieces(100))
+
+        assert [(each.offset, each.count) for each in pieces] == [(100, 100), (200, 100), (300, 50)]
+        read = b"".join(piece.read_if_cached() or piece.read() for piece in pieces)
+        assert read == random_bytes(1000, seed=1)[100:350]
+    packed = Stretch(None, 100, 250)
+    assert list(packed.pieces(100)) == [packed]

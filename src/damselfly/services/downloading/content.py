@@ -68,7 +68,10 @@ class Stretch:
         return data if count == self.count else None
 
     def pieces(self, bytes_max: int) -> Iterator["Stretch"]:
-        """Yield it in pieces."""
+        """Yield it in pieces; what lies packed comes whole, as its block must be opened once."""
+        if self.file is None:
+            yield self
+            return
         for start in range(0, self.count, bytes_max):
             count = min(bytes_max, self.count - start)
             yield replace(self, offset=self.offset + start, count=count)
