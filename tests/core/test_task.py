@@ -2,6 +2,7 @@
 
 import pytest
 
+from damselfly.core.access import shown_by
 from damselfly.core.digest import Digest
 from damselfly.core.peer import is_host_id
 from damselfly.core.task import (
@@ -76,6 +77,16 @@ def test_header_that_is_none_is_refused_without_its_value(line: str) -> None:
         parse_header(line)
 
     assert "a\r\nY" not in str(caught.value)
+
+
+def test_signed_urls_of_one_content_are_one_task_and_their_signatures_credentials() -> None:
+    one, other = (
+        TaskSpec(url=f"https://h/f?versionId=1&X-Amz-Date={date}&X-Amz-Signature={date}9")
+        for date in (1, 2)
+    )
+
+    assert one.task_id == other.task_id == TaskSpec(url="https://h/f?versionId=1").task_id
+    assert shown_by(one) == ("X-Amz-Date=1", "X-Amz-Signature=19")
 
 
 def test_header_is_parsed() -> None:

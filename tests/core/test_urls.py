@@ -3,7 +3,14 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from damselfly.core.urls import WEB, display_url, identity_url, normalise_url, split_form
+from damselfly.core.urls import (
+    WEB,
+    display_url,
+    identity_url,
+    normalise_url,
+    signature_names,
+    split_form,
+)
 from damselfly.errors import TaskSpecError
 
 
@@ -75,3 +82,21 @@ def test_credentials_and_filtered_query_name_nothing() -> None:
 
     assert identity_url(url, ["sig", "exp"]) == "http://h/f?a=2"
     assert identity_url(url, ["sig", "exp", "a"]) == "http://h/f"
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("X-Amz-Date=1&versionId=7&X-Amz-Signature=2", ["X-Amz-Date", "X-Amz-Signature"]),
+        (
+            "X-Goog-Signature=1&X-Goog-Expires=2&generation=3",
+            ["X-Goog-Signature", "X-Goog-Expires"],
+        ),
+        ("sv=1&sig=2&se=3&snapshot=4", ["sv", "sig", "se"]),
+        ("Expires=1&Signature=2&Key-Pair-Id=3", ["Expires", "Signature", "Key-Pair-Id"]),
+        ("Expires=1&X-Amz-Date=2&sp=3&Signature=4", []),
+        ("", []),
+    ],
+)
+def test_signatures_of_the_large_stores_are_known(query: str, names: list[str]) -> None:
+    assert list(signature_names(f"https://h/f?{query}")) == names

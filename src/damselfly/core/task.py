@@ -15,7 +15,7 @@ from typing import NewType, Self
 
 from damselfly.core.blocks import BlockLayout
 from damselfly.core.digest import Digest
-from damselfly.core.urls import NO_TEXT, display_url, identity_url, normalise_url
+from damselfly.core.urls import NO_TEXT, display_url, identity_url, normalise_url, signature_names
 from damselfly.errors import TaskSpecError
 
 TaskId = NewType("TaskId", str)
@@ -62,7 +62,7 @@ class TaskSpec:
         digest: What the content must hash to, if known.
         tag: Free text that keeps contents of one URL apart, such as a release.
         filtered_query: Names of query parameters that do not name the content, such as
-            signatures and expiry times.
+            signatures and expiry times; those of the large stores are known.
         headers: Sent to the source; secrets, so never shown and no part of the identity.
         is_encrypted: Nothing of it may lie or travel in plain, whatever the SuperNode's rules
             say; a task of its own beside that of the same content without this wish.
@@ -81,6 +81,9 @@ class TaskSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", normalise_url(self.url))
+        signing = [name for name in signature_names(self.url) if name not in self.filtered_query]
+        if signing:
+            object.__setattr__(self, "filtered_query", (*self.filtered_query, *signing))
         if _CONTROLS.search(self.tag):
             shown = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", self.tag)
             expected = "it contains control characters or is no text"

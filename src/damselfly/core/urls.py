@@ -21,6 +21,16 @@ _SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
 _WITHOUT_HOST: Final = ("file",)
 _NAMES_WITH_CASE: Final = ("hf",)  # an organisation stands where others have a host
 # Lone surrogates are how Python shows bytes that are no UTF-8.
+_SIGNATURES: Final = (
+    # Amazon CloudFront; S3 of old; Azure's shared access signatures.
+    (frozenset({"signature", "key-pair-id"}), frozenset({"expires", "policy"})),
+    (frozenset({"signature", "awsaccesskeyid"}), frozenset({"expires", "x-amz-security-token"})),
+    (
+        frozenset({"sig", "sv"}),
+        frozenset({"se", "sp", "sr", "st", "spr", "sip", "skoid", "sktid", "skt", "ske", "sks"})
+        | {"skv", "saoid", "suoid", "scid", "sdd", "ss", "srt"},
+    ),
+)
 NO_TEXT: Final = "\ud800-\udfff"
 _SPACES_AND_CONTROLS = re.compile(rf"[\x00-\x20\x7f{NO_TEXT}]")
 
@@ -107,6 +117,24 @@ def identity_url(url: str, filtered_query: Iterable[str]) -> str:
     )
     host = parts.netloc.rpartition("@")[2]
     return _joined(parts.scheme, host, parts.path, query)
+
+
+def signature_names(url: str) -> tuple[str, ...]:
+    """Return the query parameters of a URL that sign it, in the ways of the large stores.
+
+    A signed URL is another one each time that it is made, for the same content. Only parameters
+    that stand beside a signature are counted: by themselves they may name a content.
+    """
+    names = tuple(pair.partition("=")[0] for pair in urlsplit(url).query.split("&") if pair)
+    lower = {name.lower() for name in names}
+    signing: set[str] = set()
+    for prefix in ("x-amz-", "x-goog-"):
+        if f"{prefix}signature" in lower:
+            signing |= {name for name in lower if name.startswith(prefix)}
+    for needed, others in _SIGNATURES:
+        if needed <= lower:
+            signing |= needed | others
+    return tuple(dict.fromkeys(name for name in names if name.lower() in signing))
 
 
 def _joined(scheme: str, authority: str, path: str, query: str) -> str:
