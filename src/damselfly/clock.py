@@ -14,6 +14,11 @@ def local_minute() -> int:
     return now.tm_hour * 60 + now.tm_min
 
 
+def thread_cpu_s() -> float:
+    """Return seconds of CPU that this thread has used."""
+    return time.thread_time()
+
+
 def wall_s() -> float:
     """Return seconds since 1970, for time stamps that outlive the process."""
     return time.time()  # noqa: TID251  # the one place

@@ -15,12 +15,12 @@ from damselfly.storage.disk import DiskStore
 from damselfly.storage.disk_entry import DiskEntry
 from damselfly.storage.store import HeldBlock, StoredEdition
 from damselfly.wire.codecs.byte_planes import two_byte_planes
+from damselfly.wire.codecs.codec import BlockCodec
 from damselfly.wire.codecs.zstd import ZstdCodec
-from damselfly.wire.packing import Codecs
 
 BLOCK_BYTES = 1000
 CONTENT_BYTES = 2500  # three blocks, the last one short
-CODECS: Codecs = {1: ZstdCodec(), 2: two_byte_planes()}
+CODECS: dict[int, BlockCodec] = {1: ZstdCodec(), 2: two_byte_planes()}
 
 
 @dataclass
@@ -97,7 +97,6 @@ def a_disk_store(
     reserve_bytes: int = 0,
     boot_id: str = "boot-1",
     clock: Callable[[], float] | None = None,
-    codecs: Codecs | None = None,
 ) -> Iterator[DiskStore]:
     store = DiskStore(
         root,
@@ -105,7 +104,7 @@ def a_disk_store(
         reserve_bytes=reserve_bytes,
         boot_id=boot_id,
         now_wall_s=clock or HandClock(),
-        codecs=CODECS if codecs is None else codecs,
+        codecs=dict(CODECS),
     )
     try:
         yield store

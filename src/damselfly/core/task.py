@@ -146,6 +146,10 @@ class Validators:
         """Whether a later version can be told from this one."""
         return bool(self.etag or self.last_modified)
 
+    def is_same_as(self, told: "Validators") -> bool:
+        """Say whether both name the same version; an ETag outweighs a date."""
+        return told == self or bool(self.etag and told.etag == self.etag)
+
     @property
     def if_range(self) -> str:
         """What an If-Range header may carry: a strong ETag, else the date, else nothing."""

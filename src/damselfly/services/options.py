@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from damselfly.core.budgeting import BudgetRule
 from damselfly.core.caching.freshness import StalePolicy
@@ -188,6 +189,43 @@ class UploadOptions:
         _require(bool(is_name), "congestion_control must be the name of one, such as cubic")
 
 
+class CompressionMode(StrEnum):
+    """When blocks are compressed."""
+
+    OFF = "off"
+    AUTO = "auto"
+    ON = "on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionOptions:
+    """When the SuperNode compresses blocks; see docs/running/compression.md.
+
+    Attributes:
+        mode: `off`; `auto`: what gains enough, over links that are slower than the encoders, while
+            the machine has CPU to spare; `on`: what gains enough, whatever links and load are.
+        gain_min: A block that would become shorter by a smaller share stays as it is.
+        threads: Encoders at a time; 0 is one less than there are CPUs, and at least one.
+        cpu_share_max: Compression stops while the machine's CPUs are busier.
+        run_queue_max: ... while more threads want a CPU, for each CPU.
+        encode_queue_max: ... while more blocks wait to be compressed or stored.
+    """
+
+    mode: CompressionMode = CompressionMode.AUTO
+    gain_min: float = 0.08  # below, decoding at every host costs more than the wire saves
+    threads: int = 0
+    cpu_share_max: float = 0.95
+    run_queue_max: float = 4.0
+    encode_queue_max: int = 16
+
+    def __post_init__(self) -> None:
+        _require(0 < self.gain_min < 1, "gain_min must be between 0 and 1")
+        _require(0 <= self.threads <= 64, "threads must be 0 to 64")  # noqa: PLR2004
+        _require(0 < self.cpu_share_max <= 1, "cpu_share_max must be above 0, and 1 at most")
+        _require(self.run_queue_max > 0, "run_queue_max must be positive")
+        _require(self.encode_queue_max >= 1, "encode_queue_max must be at least 1")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptionOptions:
     """With what contents are encrypted; see docs/running/encryption.md.
@@ -290,6 +328,7 @@ class SuperNodeOptions:
             `RegistryOptions`.
         host_imports: Whose files that hosts import are taken over: `digest`, those that a digest
             names; `all`, also those that a URL names, so that each host is trusted; `none`.
+        compression: When blocks are compressed.
         encryption: With what contents are encrypted.
         encrypt: Contents that are encrypted, whoever asks for them; see `EncryptRule`.
         preheat: Making contents warm before they are asked for.
@@ -305,6 +344,7 @@ class SuperNodeOptions:
     source: SourceOptions = field(default_factory=SourceOptions)
     registries: tuple[RegistryOptions, ...] = ()
     host_imports: ImportPolicy = ImportPolicy.DIGEST
+    compression: CompressionOptions = field(default_factory=CompressionOptions)
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
     encrypt: tuple[EncryptRule, ...] = ()
     preheat: PreheatOptions = field(default_factory=PreheatOptions)

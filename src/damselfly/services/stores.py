@@ -7,6 +7,7 @@ from typing import Final
 
 from damselfly.clock import wall_s
 from damselfly.core.task import TaskId
+from damselfly.services.compressing.codec_plugins import load_codecs
 from damselfly.services.options import CacheOptions
 from damselfly.storage.disk import DiskStore, boot_id
 from damselfly.storage.store import BlockStore
@@ -31,6 +32,7 @@ def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
             reserve_bytes=options.reserve_bytes,
             boot_id=boot_id(),
             now_wall_s=wall_s,
+            codecs=load_codecs(),
         )
     finally:
         gc.enable()

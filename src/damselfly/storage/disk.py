@@ -23,6 +23,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -36,7 +37,7 @@ from damselfly.storage.disk_entry import DiskEntry, folder_of
 from damselfly.storage.eviction_queue import EvictionQueue
 from damselfly.storage.packed.packed_entry import PackedEntry
 from damselfly.storage.store import StoredEdition
-from damselfly.wire.packing import Codecs
+from damselfly.wire.codecs.codec import BlockCodec
 
 MARKER: Final = "damselfly-store"
 SLEEP_S: Final = 60.0  # who comes back after that reads a journal again: some kilobytes
@@ -91,7 +92,7 @@ class DiskStore:
         reserve_bytes: int = 0,
         boot_id: str,
         now_wall_s: Callable[[], float],
-        codecs: Codecs | None = None,
+        codecs: dict[int, BlockCodec] | None = None,
     ) -> None:
         """Take the folder, and take over what is in it.
 
@@ -100,7 +101,7 @@ class DiskStore:
         """
         self.root = root
         self.boot_id = boot_id
-        self.codecs = codecs or {}
+        self.codecs = {} if codecs is None else codecs
         self.decoded = DecodedBlocks()
         self._now_wall_s = now_wall_s
         self._quota_bytes = quota_bytes
@@ -225,6 +226,10 @@ class DiskStore:
     def _new_entry(self, edition: Edition) -> DiskEntry:
         return PackedEntry(self, edition) if edition.is_packed else DiskEntry(self, edition)
 
+    def put_aside(self, codec: int) -> None:
+        """Use a codec no more in this process: it failed."""
+        self.codecs.pop(codec, None)
+
     def now_wall_s(self) -> float:
         """Return seconds since 1970."""
         return self._now_wall_s()
@@ -235,6 +240,9 @@ class DiskStore:
         """Return the entry of an edition, new if need be, pinned once."""
         assert is_task_id(edition.task_id)
         assert is_edition_id(edition.edition_id)
+        if edition.is_packed and not (edition.cipher or self.codecs):
+            # All of its blocks will come in plain, so readers are served best by plain bytes.
+            edition = replace(edition, is_packed=False)
         with self._lock:
             entry = self.find(edition.edition_id)
             if entry is None:

@@ -21,8 +21,8 @@ from damselfly.storage.entry import Entry
 from damselfly.storage.journal import RECORD_BYTES, Record, read_records
 from damselfly.storage.placing import place
 from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
+from damselfly.wire.codecs.codec import BlockCodec
 from damselfly.wire.packed_block import PackedHeader, is_plain, plain_header
-from damselfly.wire.packing import Codecs
 
 
 class EntryHome(Protocol):
@@ -37,7 +37,7 @@ class EntryHome(Protocol):
 
     root: Path
     boot_id: str
-    codecs: Codecs
+    codecs: dict[int, BlockCodec]
     decoded: DecodedBlocks
 
     def now_wall_s(self) -> float:

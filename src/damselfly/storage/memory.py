@@ -18,6 +18,7 @@ from damselfly.storage.entry import Entry
 from damselfly.storage.journal import Record
 from damselfly.storage.placing import fresh_output
 from damselfly.storage.store import HeldBlock, SendableBlock, StoredEdition
+from damselfly.wire.codecs.codec import BlockCodec  # noqa: TC001  # as in all modules
 from damselfly.wire.packed_block import is_plain, plain_header
 
 
@@ -150,13 +151,19 @@ class MemoryStore:
 
     Attributes:
         now_wall_s: Seconds since 1970.
+        codecs: None: all lies in plain.
     """
 
     def __init__(self, *, quota_bytes: int = 0, now_wall_s: Callable[[], float]) -> None:
         self._quota_bytes = quota_bytes
         self.now_wall_s = now_wall_s
+        self.codecs: dict[int, BlockCodec] = {}
         self._lock = threading.RLock()
         self._entries: dict[EditionId, MemoryEntry] = {}
+
+    def put_aside(self, codec: int) -> None:
+        """Use a codec no more in this process: it failed."""
+        self.codecs.pop(codec, None)
 
     def open(self, edition: Edition) -> MemoryEntry:
         """Return the entry of an edition, new if need be, pinned once."""

@@ -12,6 +12,7 @@ from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, EditionId, TaskId
 from damselfly.wire.ciphers.data_keys import DataKey
+from damselfly.wire.codecs.codec import BlockCodec
 from damselfly.wire.packed_block import PackedHeader
 
 
@@ -169,7 +170,16 @@ class StoredEdition(Protocol):
 
 
 class BlockStore(Protocol):
-    """A folder, or a memory, full of editions."""
+    """A folder, or a memory, full of editions.
+
+    Attributes:
+        codecs: With which bodies of packed blocks are decoded.
+    """
+
+    codecs: dict[int, BlockCodec]
+
+    def put_aside(self, codec: int) -> None:
+        """Use a codec no more in this process: it failed."""
 
     def open(self, edition: Edition) -> StoredEdition:
         """Return the entry of an edition, new if need be, pinned once.

@@ -9,7 +9,7 @@ Content-Length, no chunks, no compression.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -219,8 +219,8 @@ class BlockConnections:
         frame: memoryview,
         *,
         parent: str,
-        codecs: Container[int] = (),
-        ciphers: Container[int] = (),
+        codecs: Collection[int] = (),
+        ciphers: Collection[int] = (),
     ) -> BlockAnswer:
         """Ask a parent for a block, and receive it into a frame.
 
@@ -241,7 +241,8 @@ class BlockConnections:
         request = (
             f"GET /v1/editions/{edition_id}/blocks/{block_index} HTTP/1.1\r\n"
             f"Host: {address}\r\nDamselfly-Host: {self._host_id}\r\n"
-            f"Damselfly-Running: {self.running_count}\r\n\r\n"
+            f"Damselfly-Running: {self.running_count}\r\n"
+            f"Damselfly-Codecs: {', '.join(map(str, codecs))}\r\n\r\n"
         ).encode()
         for _ in range(2):  # a kept connection may have been closed by the other side
             exchange, is_kept = await self._connect(address, parent)
@@ -319,8 +320,8 @@ class BlockConnections:
         exchange: _Exchange,
         block_index: int,
         parent: str,
-        codecs: Container[int],
-        ciphers: Container[int],
+        codecs: Collection[int],
+        ciphers: Collection[int],
     ) -> PackedHeader:
         """Return the header of an answer that is a block."""
         match exchange.status:

@@ -125,6 +125,8 @@ class DownloadFinished(msgspec.Struct, kw_only=True, tag_field="kind", tag="fini
         retry_count: Fetches that were tried again.
         is_stale: The source could not be asked whether this is still its content.
         notes: Sentences for the user.
+        saved_bytes: So much less came over the wire than was stored, blocks being compressed.
+        codec_cpu_s: Seconds of CPU that decoding them took here.
     """
 
     download_id: str
@@ -138,6 +140,8 @@ class DownloadFinished(msgspec.Struct, kw_only=True, tag_field="kind", tag="fini
     retry_count: int = 0
     is_stale: bool = False
     notes: tuple[str, ...] = ()
+    saved_bytes: int = 0
+    codec_cpu_s: float = 0.0
 
 
 class DownloadFailed(msgspec.Struct, kw_only=True, tag_field="kind", tag="failed"):

@@ -71,6 +71,8 @@ class HostStatus(msgspec.Struct, kw_only=True, frozen=True):
         cache: Its cache.
         received_bytes_by: All that it has received since it started, by provider.
         sent_bytes: All that it has given to others.
+        saved_bytes: So much less has come over the wire, blocks being compressed.
+        codec_cpu_s: Seconds of CPU that decoding them took.
         uploads_running: Uploads running and waiting.
         upload_slots: Uploads that run at a time.
         downloads: Those under way, the oldest first.
@@ -94,6 +96,8 @@ class HostStatus(msgspec.Struct, kw_only=True, frozen=True):
     upload_slots: int
     downloads: tuple[DownloadSeen, ...] = ()
     ended_downloads: tuple[DownloadSeen, ...] = ()
+    saved_bytes: int = 0
+    codec_cpu_s: float = 0.0
 
 
 _decoder = msgspec.json.Decoder(HostStatus)

@@ -212,6 +212,8 @@ def _report(
                 "digest": finished.digest,
                 "seconds": finished.seconds,
                 "bytes_by": msgspec.to_builtins(finished.bytes_by),
+                "saved_bytes": finished.saved_bytes,
+                "codec_cpu_s": finished.codec_cpu_s,
                 "retries": finished.retry_count,
                 "is_stale": finished.is_stale,
                 "notes": finished.notes,

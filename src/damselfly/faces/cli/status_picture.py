@@ -15,6 +15,7 @@ from damselfly.faces.cli.status_text import (
     done_text,
     how_text,
     name_text,
+    saved_text,
     seconds_text,
     share_text,
     supernode_text,
@@ -72,6 +73,8 @@ def _head(status: HostStatus, rates: Rates) -> Iterator[Text]:
     flow.append("↓ ").append(f"{size_text(rates.received):>9}/s", "bold")
     flow.append(f"  {size_text(status.received_bytes_by.total):>9}   ")
     flow.append_text(_shares(status.received_bytes_by))
+    if status.saved_bytes:
+        flow.append(f"   {saved_text(status)}", "grey50")
     yield flow
     give = Text(no_wrap=True, overflow="ellipsis")
     give.append("↑ ").append(f"{size_text(rates.sent):>9}/s", "bold")

@@ -144,6 +144,8 @@ def lines(status: HostStatus, rates: Rates) -> list[str]:
         f"sent {size_text(status.sent_bytes)}, {status.uploads_running} uploads {slots}",
         f"cache {cache_text(status)}",
     ]
+    if status.saved_bytes:
+        told.append(saved_text(status))
     for seen in status.downloads:
         rate = rates.of(seen.task_id) or _mean_rate(seen)
         peers = f"{seen.parent_count} peer{'' if seen.parent_count == 1 else 's'}"
@@ -155,6 +157,11 @@ def lines(status: HostStatus, rates: Rates) -> list[str]:
     if not status.downloads and not status.ended_downloads:
         told.append("no downloads yet")
     return told
+
+
+def saved_text(status: HostStatus) -> str:
+    """Return what compression spared the wire, and what it cost."""
+    return f"compression saved {size_text(status.saved_bytes)} for {status.codec_cpu_s:.1f} CPU s"
 
 
 def ended_text(seen: DownloadSeen) -> str:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import crc32c
 
-from damselfly.clock import now_s
+from damselfly.clock import now_s, thread_cpu_s
 from damselfly.core.downloading.events import Failure, FetchFailed
 from damselfly.core.peer import HostId
 from damselfly.errors import (
@@ -14,18 +15,46 @@ from damselfly.errors import (
     ParentBusyError,
     ParentError,
     ParentStalledError,
+    PluginError,
 )
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.seeding.reading import Limit
 from damselfly.services.seeding.storing import store_packed
 from damselfly.storage.store import StoredEdition
+from damselfly.telemetry.log import get_log
 from damselfly.transport.block_connection import BlockAnswer
-from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, body_bytes_max, trailer
-from damselfly.wire.packing import Packed
+from damselfly.wire.codecs.codec import Buffer
+from damselfly.wire.packed_block import (
+    CODEC_IDENTITY,
+    HEADER_BYTES,
+    TRAILER_BYTES,
+    PackedHeader,
+    body_bytes_max,
+    trailer,
+)
+from damselfly.wire.packing import Packed, unpack
+
+log = get_log()
+
+
+@dataclass(slots=True)
+class Saved:
+    """What compression did for a download.
+
+    Attributes:
+        wire_bytes: So much less came over the wire than was stored.
+        cpu_s: Seconds of CPU that taking in compressed blocks took.
+    """
+
+    wire_bytes: int = 0
+    cpu_s: float = 0.0
 
 
 class BlockFetcher:
     """Fetches the blocks of one edition.
+
+    Attributes:
+        saved: What compression saved so far.
 
     Args:
         parts: Of its host.
@@ -46,6 +75,7 @@ class BlockFetcher:
         self._entry = entry
         self._throttle = throttle
         self._hash_along = hash_along
+        self.saved = Saved()
 
     async def fetch(
         self, block_index: int, host_id: HostId, *, address: str, expected: bytes
@@ -114,7 +144,8 @@ class BlockFetcher:
         expected: bytes,
     ) -> None:
         reason = ""
-        length, plain_bytes = self._length_of(block_index), answer.header.plain_bytes
+        header = answer.header
+        length, plain_bytes = self._length_of(block_index), header.plain_bytes
         is_of_known_size = self._entry.edition.size_bytes is not None
         if plain_bytes > length or (is_of_known_size and plain_bytes != length):
             reason = f"it has {plain_bytes} bytes instead of {length}"
@@ -125,15 +156,42 @@ class BlockFetcher:
                 return "its CRC is wrong"
             return store_packed(
                 self._entry,
-                Packed(answer.header, answer.body),
+                Packed(header, answer.body),
                 body_crc32c,
                 expected=expected,
-                codecs=self._parts.codecs,
+                unpack=self._unpack,
                 hash_along=self._hash_along,
             )
 
-        if reason := reason or await asyncio.to_thread(check_and_store):
+        try:
+            reason = reason or await asyncio.to_thread(check_and_store)
+        except PluginError as exc:
+            if not header.codec or header.cipher:
+                raise
+            # No fault of the parent: the block is asked for again, which now comes in plain.
+            log.warning("codec_put_aside", codec=header.codec, reason=str(exc))
+            self._parts.store.put_aside(header.codec)
+            raise ParentBusyError(parent=host_id, retry_after_s=0.0) from exc
+        if reason:
             raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
+        self._count_saved(header)
+
+    def _unpack(self, packed: Packed) -> Buffer:
+        """Return the plain bytes of a block, and count what decoding it costs."""
+        header, key = packed.header, self._entry.data_key
+        cpu_s = thread_cpu_s()
+        plain = unpack(header, packed.body, codecs=self._parts.codecs, key=key)
+        if header.codec != CODEC_IDENTITY:
+            used_s = thread_cpu_s() - cpu_s
+            self.saved.cpu_s += used_s
+            self._parts.metrics.codec_cpu_seconds.labels("decode").inc(used_s)
+        return plain
+
+    def _count_saved(self, header: PackedHeader) -> None:
+        if header.codec != CODEC_IDENTITY:
+            saved_bytes = max(header.plain_bytes - header.body_bytes, 0)
+            self.saved.wire_bytes += saved_bytes
+            self._parts.metrics.bytes_saved.inc(saved_bytes)
 
 
 def failed_fetch(block_index: int, host_id: HostId, exc: ParentError) -> FetchFailed:

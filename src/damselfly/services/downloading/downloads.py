@@ -10,6 +10,7 @@ from damselfly.clock import now_s
 from damselfly.core.downloading.backoff import pause_told
 from damselfly.core.task import TaskId, TaskSpec
 from damselfly.errors import DownloadTimeoutError
+from damselfly.services.downloading.block_fetcher import Saved
 from damselfly.services.downloading.content import Content
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.download_run import DownloadRun
@@ -279,6 +280,7 @@ class Downloads:
         download_id = str(self._next_id)
         self._handed_out[download_id] = entry
         edition = entry.edition
+        saved = run.opened.saved if run and run.opened else Saved()
         return DownloadFinished(
             download_id=download_id,
             content_path=entry.content_path,
@@ -291,6 +293,8 @@ class Downloads:
             retry_count=run.mind.retry_count if run else 0,
             is_stale=run.tally.is_stale if run else False,
             notes=tuple(run.tally.notes) if run else (),
+            saved_bytes=saved.wire_bytes,
+            codec_cpu_s=round(saved.cpu_s, 4),
         )
 
     # --- session

@@ -7,7 +7,7 @@ from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
 from damselfly.core.peer import HostId
 from damselfly.errors import DigestMismatchError, RemoteProtocolError
-from damselfly.services.downloading.block_fetcher import BlockFetcher
+from damselfly.services.downloading.block_fetcher import BlockFetcher, Saved
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.seeding.reading import Limit, WholeHasher
 from damselfly.services.seeding.storing import store_block
@@ -31,6 +31,11 @@ class OpenEdition:
         self.digests = {index: entry.digest_of(index) or b"" for index in self.readable}
         self._fetcher = BlockFetcher(parts, entry, throttle=throttle, hash_along=self.hash_block)
         self._hasher: WholeHasher | None = None
+
+    @property
+    def saved(self) -> Saved:
+        """What compression saved so far, and what it cost here."""
+        return self._fetcher.saved
 
     def bytes_of(self, blocks: BlockSet) -> int:
         """Return how many bytes these blocks have."""

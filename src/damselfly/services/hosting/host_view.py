@@ -52,6 +52,10 @@ class HostView:
                 source=self._received("source"),
             ),
             sent_bytes=int(self._metrics.value("damselfly_bytes_sent_total")),
+            saved_bytes=int(self._metrics.value("damselfly_bytes_saved_total")),
+            codec_cpu_s=round(
+                self._metrics.value("damselfly_codec_cpu_seconds_total", what="decode"), 2
+            ),
             uploads_running=self._host.uploads.load,
             upload_slots=options.uploads.slots,
             downloads=seen.running(),

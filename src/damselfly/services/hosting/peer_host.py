@@ -136,6 +136,7 @@ class PeerHost:
                 pacing=Pacing(trickle_bytes_per_s=TRICKLE_BYTES_PER_S),
                 metrics=metrics,
                 rng=rng,
+                codecs=store.codecs,
                 ciphers=self._ciphers,
                 encrypt=options.encrypt,
             )
@@ -233,6 +234,7 @@ class PeerHost:
             location=options.location,
             upload_slots=options.uploads.slots,
             is_ephemeral=options.is_ephemeral,
+            codecs=tuple(self._store.codecs),
             ciphers=self._ciphers.known_ids(),
             holdings=tuple(
                 wire.Holding(task_id=entry.edition.task_id, edition_id=entry.edition.edition_id)

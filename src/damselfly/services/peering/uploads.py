@@ -7,18 +7,28 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from typing import Final
 
+import crc32c
 from aiohttp import web
 
+from damselfly.core.blocks import Span
 from damselfly.core.task import EditionId, is_edition_id
 from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
+from damselfly.errors import DamselflyError
 from damselfly.services.options import UploadOptions
-from damselfly.storage.store import BlockStore, SendableBlock
+from damselfly.storage.store import BlockStore, SendableBlock, StoredEdition
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.throttle import Throttle
-from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
+from damselfly.wire.packed_block import (
+    CODEC_IDENTITY,
+    HEADER_BYTES,
+    TRAILER_BYTES,
+    PackedHeader,
+    plain_header,
+    trailer,
+)
 
 SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
 # What is handed to the kernel and not sent yet; more would make a slot free long before its
@@ -26,6 +36,7 @@ SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
 NOT_SENT_BYTES_MAX: Final = 128 << 10
 # A child that takes nothing for so long gives its slot back; its network may be down as well.
 STALLED_MS_MAX: Final = 10_000
+CODECS_CHARS_MAX: Final = 1280  # all 255 ids
 
 
 class UploadSlots:
@@ -107,6 +118,7 @@ class Uploads:
         if not is_edition_id(edition_id) or not index_text.isdecimal() or len(index_text) > 9:  # noqa: PLR2004  # 10⁹ blocks are 256 TB
             raise web.HTTPNotFound(text="there is no such block\n")
         host_id = request.headers.get("Damselfly-Host", request.remote or "")[:64]
+        codecs = _codecs_told(request.headers.get("Damselfly-Codecs", ""))
         running_text = request.headers.get("Damselfly-Running", "")
         running_count = int(running_text) if re.fullmatch(r"\d{1,4}", running_text) else 0
         async with self._slots.slot(host_id, running_count) as has_slot:
@@ -116,11 +128,17 @@ class Uploads:
                     text="all upload slots are taken\n",
                     headers={"Retry-After": f"{RETRY_AFTER_S:g}"},
                 )
-            return await self._send(request, EditionId(edition_id), int(index_text), host_id)
+            name = EditionId(edition_id), int(index_text)
+            return await self._send(request, name, host_id, codecs)
 
     async def _send(
-        self, request: web.Request, edition_id: EditionId, block_index: int, host_id: str
+        self,
+        request: web.Request,
+        name: tuple[EditionId, int],
+        host_id: str,
+        codecs: Container[int],
     ) -> web.StreamResponse:
+        edition_id, block_index = name
         entry = self._store.find(edition_id)
         if entry is None:
             raise web.HTTPNotFound(text="this edition is not held here\n")
@@ -129,37 +147,79 @@ class Uploads:
             block = entry.sendable(block_index)
             if block is None:
                 raise web.HTTPNotFound(text="this block is not held here\n")
+            plain = await self._plain_for(entry, block, codecs)
+            header = block.header
+            if plain is not None:
+                header = plain_header(edition_id, block_index, len(plain))
             with self._metrics.uploads_running.track_inprogress():
-                response = await self._stream(request, block)
+                response = await self._stream(request, block, header, plain)
         except TimeoutError as exc:
             raise ConnectionResetError("the child takes no bytes") from exc
         finally:
             entry.unpin()
             if self._on_sent is not None:
                 self._on_sent(edition_id, block_index, host_id)
-        self._metrics.bytes_sent.inc(block.header.body_bytes)
+        self._metrics.bytes_sent.inc(header.body_bytes)
         return response
 
-    async def _stream(self, request: web.Request, block: SendableBlock) -> web.StreamResponse:
-        header, body_bytes = block.header.encode(), block.header.body_bytes
+    @staticmethod
+    async def _plain_for(
+        entry: StoredEdition, block: SendableBlock, codecs: Container[int]
+    ) -> bytes | None:
+        """Return the plain bytes of a block for a child that lacks its codec, else None.
+
+        Raises:
+            HTTPNotFound: They cannot be had, or must not leave in plain.
+        """
+        header = block.header
+        if header.codec == CODEC_IDENTITY or header.codec in codecs:
+            return None
+        if header.cipher:
+            raise web.HTTPNotFound(text="this block is held in a form that you cannot read\n")
+        start = header.block_index * entry.edition.block_bytes
+        span = Span(start, start + header.plain_bytes)
+        try:
+            return await asyncio.to_thread(entry.read_span, span)
+        except DamselflyError as exc:
+            raise web.HTTPNotFound(text=f"this block cannot be read here: {exc}\n") from exc
+
+    async def _stream(
+        self,
+        request: web.Request,
+        block: SendableBlock,
+        header: PackedHeader,
+        plain: bytes | None,
+    ) -> web.StreamResponse:
+        """Send a block as it lies, or in plain."""
+        head = header.encode()
         response = web.StreamResponse()
         response.content_type = "application/octet-stream"
-        response.content_length = HEADER_BYTES + body_bytes + TRAILER_BYTES
+        response.content_length = HEADER_BYTES + header.body_bytes + TRAILER_BYTES
         await response.prepare(request)
-        await response.write(header)
+        await response.write(head)
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the child is gone")
         _limit_child(transport, self._congestion_control)
         loop = asyncio.get_running_loop()
-        step = SEND_BYTES if self._throttle.is_limited else body_bytes
-        for start in range(0, body_bytes, step):
-            count = min(step, body_bytes - start)
+        step = SEND_BYTES if self._throttle.is_limited else header.body_bytes
+        for start in range(0, header.body_bytes, step):
+            count = min(step, header.body_bytes - start)
             await self._throttle.take(count)
-            await loop.sendfile(transport, block.file, block.offset + start, count)
-        await response.write(trailer(header, block.body_crc32c))
+            if plain is None:
+                await loop.sendfile(transport, block.file, block.offset + start, count)
+            else:
+                await response.write(plain[start : start + count])
+        body_crc32c = block.body_crc32c if plain is None else crc32c.crc32c(plain)
+        await response.write(trailer(head, body_crc32c))
         await response.write_eof()
         return response
+
+
+def _codecs_told(text: str) -> frozenset[int]:
+    """Return the codecs that a child says it knows; what is no id is none."""
+    names = (name.strip() for name in text[:CODECS_CHARS_MAX].split(","))
+    return frozenset(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
 def _limit_child(transport: asyncio.BaseTransport, congestion_control: str) -> None:

@@ -7,6 +7,7 @@ passed over, so a source that can only give the whole again still resumes a down
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,6 +16,7 @@ import blake3
 from damselfly.core.blocks import BlockLayout
 from damselfly.core.digest import Digest
 from damselfly.errors import SourceBrokenError, SourceChangedError
+from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import StoredEdition
@@ -43,11 +45,13 @@ class Intake:
         on_block: Told of each that was stored.
         expected: Returns the digest that a block must have, None when it is not known.
         hash_along: Takes the bytes of each, in a thread, as long as they are in memory.
+        compressor: Compresses those of a packed edition.
     """
 
     on_block: BlockHandler
     expected: Callable[[int], bytes | None] = lambda _: None
     hash_along: Callable[[int, memoryview], None] = lambda _, __: None
+    compressor: Compressor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,9 @@ class BlockReader:
         self.position = 0
         # Stored ones are filled again: fresh memory costs more than the bytes that fill it.
         self._spare: list[bytearray] = []
+        # Compressing takes longer than a block takes to come; other blocks are stored meanwhile.
+        self._compressor = intake.compressor if entry.edition.is_packed else None
+        self._workers = self._compressor.threads if self._compressor else 1
         self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(BLOCKS_AHEAD_MAX - 1)
 
     async def read(self, reading: SourceReading) -> None:
@@ -104,12 +111,14 @@ class BlockReader:
         failure: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._store_all())
+                for _ in range(self._workers):
+                    tasks.create_task(self._store_all())
                 try:
                     await self._cut(reading)
                 except Exception as exc:  # noqa: BLE001  # raised again below, when all is stored
                     failure = exc
-                await self._ready.put(None)
+                for _ in range(self._workers):
+                    await self._ready.put(None)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         if failure is not None:
@@ -159,7 +168,8 @@ class BlockReader:
 
     async def _store_all(self) -> None:
         while (ready := await self._ready.get()) is not None:
-            await self._store(ready.block_index, memoryview(ready.buffer)[: ready.body_bytes])
+            with self._compressor.queued() if self._compressor else nullcontext():
+                await self._store(ready.block_index, memoryview(ready.buffer)[: ready.body_bytes])
             self._spare.append(ready.buffer)
 
     async def _store(self, block_index: int, body: memoryview) -> None:
@@ -175,7 +185,8 @@ class BlockReader:
         known = self._entry.digest_of(block_index)
         if known is not None:
             return known if blake3.blake3(body).digest() == known else None
-        stored = store_block(self._entry, block_index, body, self._intake.expected(block_index))
+        expected = self._intake.expected(block_index)
+        stored = store_block(self._entry, block_index, body, expected, compressor=self._compressor)
         if stored is not None:
             self._intake.hash_along(block_index, body)
         return stored

@@ -6,7 +6,6 @@ pass; when it breaks midway, the pass goes on where it broke.
 
 import asyncio
 import random
-import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from damselfly.clock import now_s
 from damselfly.core.access import shown_by
-from damselfly.core.blocks import Span, block_bytes_for, gap_spans
+from damselfly.core.blocks import Span, gap_spans
 from damselfly.core.budgeting import retry_after_s
 from damselfly.core.caching.freshness import (
     Cached,
@@ -29,14 +28,11 @@ from damselfly.core.digest import Digest
 from damselfly.core.downloading.backoff import Backoff
 from damselfly.core.ranging import Ranging
 from damselfly.core.task import (
-    Edition,
     EditionId,
     Headers,
-    SourceFacts,
     TaskId,
     TaskSpec,
     Validators,
-    name_edition,
 )
 from damselfly.errors import (
     DigestMismatchError,
@@ -46,8 +42,11 @@ from damselfly.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
+from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
+from damselfly.services.seeding.naming import edition_of
+from damselfly.services.seeding.peeking import look_into
 from damselfly.services.seeding.ranged import RangedReading, can_be_ranged
 from damselfly.services.seeding.reading import BlockReader, Intake, Limit, WholeHasher
 from damselfly.services.seeding.sameness import check_same
@@ -57,7 +56,6 @@ from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.provider import Source, SourceReading
 from damselfly.transport.throttle import Throttle
-from damselfly.wire.ciphers.data_keys import DataKey
 
 RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 10.0
@@ -116,12 +114,14 @@ class Seeding:
         metrics: Metrics,
         rng: random.Random,
         now_wall_s: Callable[[], float],
+        compressor: Compressor | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._source = source
         self._options = options
         self._keys = keys
+        self._compressor = compressor
         self._link_rate = link_rate_bytes_per_s
         self._metrics = metrics
         self._backoff = Backoff(RETRY_S, RETRY_S_MAX, rng)
@@ -141,6 +141,7 @@ class Seeding:
         listener: SeedListener,
         *,
         has_swarm: Callable[[EditionId], bool] = lambda _: False,
+        is_near: bool = False,
     ) -> StoredEdition:
         """Return the sealed entry of the task's present edition.
 
@@ -148,6 +149,7 @@ class Seeding:
             spec: What is asked for.
             listener: Hears of it.
             has_swarm: Whether hosts are downloading an edition at this moment.
+            is_near: Whoever asks is on this machine.
 
         Raises:
             SourceError: The source did not give it; what came is kept for the next time.
@@ -156,7 +158,7 @@ class Seeding:
         """
         entry, verdict, is_accepted = await self._choose(spec, has_swarm)
         if entry is None or verdict is Verdict.FETCH:
-            return await self._fetch(spec, listener)
+            return await self._fetch(spec, listener, is_near=is_near)
         entry.pin()
         if verdict is Verdict.HIT and not entry.is_sealed:
             verdict = Verdict.RESUME
@@ -235,14 +237,15 @@ class Seeding:
                 url=spec.display_url, status=answer.status, http_headers=answer.http_headers
             )
 
-    async def _fetch(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
+    async def _fetch(
+        self, spec: TaskSpec, listener: SeedListener, *, is_near: bool
+    ) -> StoredEdition:
         key = (spec.task_id, spec.url, spec.headers)
         if self._refused.get(key, 0.0) > now_s():
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
         here = self._store.editions_of(spec.task_id)
-        data_key: DataKey | None = None
-        if self._keys.are_wanted(spec, here):
-            data_key = self._keys.new()
+        data_key = self._keys.new() if self._keys.are_wanted(spec, here) else None
+        if data_key is not None:
             await asyncio.to_thread(drop_plain, self._store, spec.task_id)
         try:
             reading = await self._ask(spec)
@@ -253,7 +256,12 @@ class Seeding:
                 self._refused[key] = now_s() + self._options.negative_window_s
             raise
         async with reading:
-            edition = self._edition(spec, reading, data_key)
+            reading, is_packed = await look_into(reading, self._compressor, is_near=is_near)
+            edition = edition_of(
+                *(spec, reading.answer, data_key),
+                link_rate_bytes_per_s=self._link_rate,
+                is_packed=is_packed,
+            )
             if data_key is not None:
                 edition = await self._keys.keep(data_key, edition)
             entry = await asyncio.to_thread(self._store.open, edition)
@@ -267,33 +275,6 @@ class Seeding:
             with self._hashing(spec, entry, checksum) as hasher:
                 await self._fill(spec, entry, listener, hasher, reading)
                 return await self._seal(spec, entry, hasher)
-
-    def _edition(self, spec: TaskSpec, reading: SourceReading, data_key: DataKey | None) -> Edition:
-        answer = reading.answer
-        block_bytes = block_bytes_for(answer.size_bytes, link_rate_bytes_per_s=self._link_rate)
-        digest = spec.digest or answer.digest
-        facts = SourceFacts(
-            size_bytes=answer.size_bytes, validators=answer.validators, digest=digest
-        )
-        key_id = data_key.key_id if data_key else 0
-        return Edition(
-            edition_id=name_edition(
-                spec.task_id,
-                facts,
-                block_bytes=block_bytes,
-                reading=secrets.token_hex(16),
-                key_id=key_id,
-            ),
-            task_id=spec.task_id,
-            block_bytes=block_bytes,
-            size_bytes=answer.size_bytes,
-            validators=answer.validators,
-            digest=digest,
-            display_url=spec.display_url,
-            is_packed=data_key is not None,
-            cipher=data_key.cipher.cipher_id if data_key else 0,
-            key_id=key_id,
-        )
 
     # --- reading
 
@@ -336,7 +317,9 @@ class Seeding:
             listener.on_block(block_index, digest)
             hasher.wake()
 
-        intake = Intake(on_block=on_block, hash_along=hasher.hash_along)
+        intake = Intake(
+            on_block=on_block, hash_along=hasher.hash_along, compressor=self._compressor
+        )
         attempt = 0
         while True:
             held_before = len(entry.held)

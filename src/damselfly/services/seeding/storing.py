@@ -9,16 +9,24 @@ import blake3
 import crc32c
 
 from damselfly.errors import RemoteProtocolError
+from damselfly.services.compressing.compressor import Compressor
 from damselfly.storage.store import HeldBlock, StoredEdition
 from damselfly.wire.codecs.codec import Buffer
-from damselfly.wire.packed_block import is_plain
-from damselfly.wire.packing import Codecs, Packed, pack, unpack
+from damselfly.wire.packed_block import CODEC_IDENTITY, is_plain
+from damselfly.wire.packing import Packed, pack
 
 
 def store_block(
-    entry: StoredEdition, block_index: int, plain: Buffer, expected: bytes | None
+    entry: StoredEdition,
+    block_index: int,
+    plain: Buffer,
+    expected: bytes | None,
+    *,
+    compressor: Compressor | None = None,
 ) -> bytes | None:
     """Verify a plain block and store it; return its digest, None when it is not `expected`.
+
+    In a packed edition it is compressed, if there is a `compressor` and that pays.
 
     Raises:
         PluginError: The edition's cipher failed.
@@ -29,7 +37,16 @@ def store_block(
         return None
     if entry.edition.is_packed:
         edition_id = entry.edition.edition_id
-        packed = pack(plain, edition_id=edition_id, block_index=block_index, key=entry.data_key)
+        chosen = compressor.compress(memoryview(plain)) if compressor else None
+        codec, compressed = chosen or (CODEC_IDENTITY, None)
+        packed = pack(
+            plain,
+            edition_id=edition_id,
+            block_index=block_index,
+            codec=codec,
+            compressed=compressed,
+            key=entry.data_key,
+        )
         entry.write_block(_held(packed, plain, digest, crc32c.crc32c(packed.body)))
     else:
         entry.write_block(HeldBlock(block_index, plain, digest, crc32c.crc32c(plain)))
@@ -42,7 +59,7 @@ def store_packed(
     body_crc32c: int,
     *,
     expected: bytes,
-    codecs: Codecs,
+    unpack: Callable[[Packed], Buffer],
     hash_along: Callable[[int, memoryview], None],
 ) -> str:
     """Verify a block as it travelled and store it; return why not, empty when it is right.
@@ -52,7 +69,7 @@ def store_packed(
         packed: The block.
         body_crc32c: CRC-32C of its body.
         expected: The digest that it must have.
-        codecs: The codecs that are known here.
+        unpack: Returns its plain bytes; see `wire/packing.py`.
         hash_along: Takes its plain bytes once it is stored, as long as they are in memory.
 
     Raises:
@@ -63,7 +80,7 @@ def store_packed(
     if (header.cipher, header.key_id) != (edition.cipher, edition.key_id):
         return "it is sealed with another key than the edition"
     try:
-        plain = unpack(header, packed.body, codecs=codecs, key=entry.data_key)
+        plain = unpack(packed)
     except RemoteProtocolError as exc:
         return str(exc)
     if blake3.blake3(plain).digest() != expected:

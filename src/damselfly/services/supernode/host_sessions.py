@@ -8,6 +8,7 @@ from aiohttp import web
 
 from damselfly.core.peer import Host, HostId, is_host_id
 from damselfly.core.preheating.targets import is_label
+from damselfly.core.proxying.networks import is_loopback
 from damselfly.core.topology import Location
 from damselfly.errors import RemoteProtocolError, UsageError
 from damselfly.telemetry.log import get_log
@@ -134,3 +135,8 @@ def _seen_address(told: str, remote: str) -> str:
         raise RemoteProtocolError("a host address without a port")
     host = host or (f"[{remote}]" if ":" in remote else remote)
     return f"{host}:{port}"
+
+
+def is_near(host: Host | None) -> bool:
+    """Say whether a host is on this machine, so that no link has to be spared."""
+    return host is not None and is_loopback(host.address.rpartition(":")[0].strip("[]"))

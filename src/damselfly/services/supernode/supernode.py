@@ -57,7 +57,7 @@ from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.supernode.edition_telling import edition_told
 from damselfly.services.supernode.feeds import Feeds
 from damselfly.services.supernode.host_imports import HostImports
-from damselfly.services.supernode.host_sessions import Session
+from damselfly.services.supernode.host_sessions import Session, is_near
 from damselfly.services.supernode.host_warming import HostWarming
 from damselfly.services.supernode.key_telling import KeyTelling
 from damselfly.services.supernode.seed_listener import SeedListener
@@ -393,15 +393,15 @@ class SuperNode:
         else:
             spec = self._specs[instruction.host_id][instruction.task_id]
         name = f"seed {spec.task_id[:12]}"
-        seeding = self._tasks.create_task(self._seed(spec, is_own=is_own), name=name)
+        seeding = self._tasks.create_task(self._seed(spec, instruction.host_id), name=name)
         if is_own:
             self.warming.on_begun(spec.task_id, seeding)
 
-    async def _seed(self, spec: TaskSpec, *, is_own: bool) -> None:
+    async def _seed(self, spec: TaskSpec, host_id: HostId) -> None:
         listener = SeedListener(self, self._authorising.credential_of(spec))
         try:
-            with contextlib.nullcontext() if is_own else self.pacing.live():
-                entry = await self._obtain(spec, listener)
+            with contextlib.nullcontext() if host_id == SUPERNODE else self.pacing.live():
+                entry = await self._obtain(spec, listener, host_id)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
             self._end_seeding(spec, listener, exc)
@@ -452,11 +452,14 @@ class SuperNode:
         credential = self._authorising.credential_of(spec)
         self._handle(AccessAnswered(task_id=spec.task_id, credential=credential, failure=failure))
 
-    async def _obtain(self, spec: TaskSpec, listener: SeedListener) -> StoredEdition:
+    async def _obtain(self, spec: TaskSpec, listener: SeedListener, by: HostId) -> StoredEdition:
         """Seed; a bug of ours ends this task alone."""
         try:
             return await self._seeding.obtain(
-                spec, listener, has_swarm=self._scheduler.swarms.__contains__
+                spec,
+                listener,
+                has_swarm=self._scheduler.swarms.__contains__,
+                is_near=is_near(self._scheduler.hosts.get(by)),
             )
         except DamselflyError:
             raise

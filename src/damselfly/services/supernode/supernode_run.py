@@ -9,6 +9,7 @@ from aiohttp import web
 
 from damselfly.clock import wall_s
 from damselfly.core.peer import SUPERNODE
+from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.encrypting.key_providers import GuardedProvider
@@ -63,7 +64,13 @@ async def run_supernode(
         async with client_session() as client, asyncio.TaskGroup() as tasks:
             watch = LoopWatch(metrics)
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
-            seeding = await _new_seeding(options, store, sources, metrics, rng)
+            compressor = Compressor(
+                options.compression,
+                store.codecs,
+                link_rate_bytes_per_s=options.link_rate_bytes_per_s,
+                metrics=metrics,
+            )
+            seeding = await _new_seeding(options, store, sources, metrics, rng, compressor)
             supernode = SuperNode(
                 options,
                 store=store,
@@ -82,7 +89,13 @@ async def run_supernode(
                 rng=rng,
                 loop_delay_s=lambda: watch.delay_s,
             )
-            going_on = (watch.run(), supernode.tick(), keep_settled(store), collect_garbage())
+            going_on = (
+                watch.run(),
+                supernode.tick(),
+                keep_settled(store),
+                collect_garbage(),
+                compressor.watch(),
+            )
             background = [tasks.create_task(each) for each in going_on]
             async with (
                 _serving(
@@ -114,6 +127,7 @@ async def _new_seeding(
     sources: Sources,
     metrics: Metrics,
     rng: random.Random,
+    compressor: Compressor,
 ) -> Seeding:
     return Seeding(
         store,
@@ -124,6 +138,7 @@ async def _new_seeding(
         metrics=metrics,
         rng=rng,
         now_wall_s=wall_s,
+        compressor=compressor,
     )
 
 

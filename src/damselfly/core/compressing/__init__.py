@@ -1,0 +1,1 @@
+"""PURE. When the SuperNode compresses, which blocks, and how."""

@@ -1,0 +1,93 @@
+"""Which codec and level a block gets, from what they gained and how fast they were.
+
+A block is on its way for as long as the slower of two takes: the encoders, which run beside
+the links, and the link, which a shorter body occupies for less time. A way whose encoders
+would need more than half of the time that the link needs for the block as it is, is none:
+compression must never be what others wait for. Of the others, the one with the shortest body
+is chosen, as long as it is so much shorter than a cheaper one that the CPU is well spent.
+
+What a level gains beyond the fastest one, and how fast it is, is measured with each block that
+goes its way; before the first, it is assumed what zstd does on common machines.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+NEW_SHARE: Final = 0.2  # of a measured value in its running mean: five blocks to follow a change
+# A dearer level must make a block this much shorter: below, the CPU is better left to others.
+WORTH: Final = 0.03
+# Encoders may take this much of the time that the link takes: a margin for other tasks.
+BUSY_SHARE: Final = 0.5
+# {place of a level in its codec's list: bytes per second of one thread, size against the first}
+SPEEDS: Final = (300e6, 150e6, 60e6, 30e6)
+SIZES: Final = (1.0, 0.93, 0.88, 0.86)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A codec at a level; `place` is the level's in the codec's list, the fastest first."""
+
+    codec: int
+    place: int
+
+
+class Choosing:
+    """Chooses ways, and learns from what came of them.
+
+    Args:
+        levels: {codec: how many levels it has}.
+        gain_min: A block that would become shorter by a smaller share stays as it is.
+        threads: Encoders at a time.
+    """
+
+    def __init__(self, levels: Mapping[int, int], *, gain_min: float, threads: int) -> None:
+        self._levels = dict(levels)
+        self._gain_min = gain_min
+        self._threads = threads
+        # {way: bytes per second of one thread}, {way: body ÷ what the sample promised}
+        self._speeds: dict[Way, float] = {}
+        self._sizes: dict[Way, float] = {}
+
+    def choose(self, sizes: Mapping[int, float], *, rate_bytes_per_s: float) -> Way | None:
+        """Return how to compress a block; None: not at all.
+
+        Args:
+            sizes: {codec: body ÷ block, as the sample promises of the fastest level}.
+            rate_bytes_per_s: What the links carry.
+        """
+        best: Way | None = None
+        best_size = 1.0 - self._gain_min
+        for codec, size in sorted(sizes.items(), key=lambda item: item[1]):
+            if size > 1.0 - self._gain_min:
+                break  # no level makes much of what the fastest one can do nothing with
+            for place in range(self._levels.get(codec, 0)):
+                way = Way(codec, place)
+                found = min(size * self._sizes.get(way, _of(SIZES, place)), 1.0)
+                is_worth = found <= best_size * (1.0 if best is None else 1.0 - WORTH)
+                if is_worth and self._keeps_up(way, rate_bytes_per_s):
+                    best, best_size = way, found
+        return best
+
+    def _keeps_up(self, way: Way, rate_bytes_per_s: float) -> bool:
+        """Say whether encoders are done well before the link had carried the block as it is."""
+        speed = self._threads * self._speeds.get(way, _of(SPEEDS, way.place))
+        return rate_bytes_per_s <= BUSY_SHARE * speed
+
+    def note(self, way: Way, *, promised: float, size: float, bytes_per_s: float) -> None:
+        """Learn from a block that went a way: its sample's promise, and what came of it."""
+        found = size / max(promised, 1e-3)
+        self._sizes[way] = _mean(self._sizes.get(way), found)
+        self._speeds[way] = _mean(self._speeds.get(way), bytes_per_s)
+
+    def forget(self, codec: int) -> None:
+        """Use a codec no more."""
+        self._levels.pop(codec, None)
+
+
+def _of(values: tuple[float, ...], place: int) -> float:
+    return values[min(place, len(values) - 1)]
+
+
+def _mean(known: float | None, found: float) -> float:
+    return found if known is None else known + NEW_SHARE * (found - known)

@@ -1,0 +1,67 @@
+"""The first bytes of a source's answer, looked at before the rest is read."""
+
+import asyncio
+from functools import partial
+from typing import Self
+
+from damselfly.services.compressing.compressor import HEAD_BYTES, Compressor
+from damselfly.transport.provider import SourceReading
+
+
+class PeekedReading:
+    """A reading of which the first bytes were taken out, and are given again; see `SourceReading`.
+
+    Attributes:
+        answer: The head of the source's answer.
+        head: The first bytes.
+    """
+
+    def __init__(self, reading: SourceReading, head: bytes) -> None:
+        self._reading = reading
+        self.answer = reading.answer
+        self.head = head
+        self._left = memoryview(head)
+
+    async def __aenter__(self) -> Self:
+        """Give the reading itself."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the one beneath."""
+        await self._reading.__aexit__(*exc_info)
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer with what comes next."""
+        count = min(len(self._left), len(buffer))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        if count == len(buffer):
+            return count
+        return count + await self._reading.read_into(buffer[count:])
+
+
+async def look_into(
+    reading: SourceReading, compressor: Compressor | None, *, is_near: bool
+) -> tuple[SourceReading, bool]:
+    """Choose the layout of a new edition by its first bytes.
+
+    Args:
+        reading: An answer of the source, of which nothing was read yet.
+        compressor: Judges them; without one all editions are plain.
+        is_near: Whoever asks is on this machine.
+
+    Returns:
+        A reading of all, and whether the edition is packed.
+
+    Raises:
+        SourceUnreachableError: It broke before.
+        SourceBrokenError: It is not what its head said.
+    """
+    size = reading.answer.size_bytes
+    if compressor is None or (size is not None and size <= HEAD_BYTES):
+        return reading, False
+    head = bytearray(HEAD_BYTES)
+    filled = await reading.read_into(memoryview(head))
+    peeked = PeekedReading(reading, bytes(head[:filled]))
+    starts_packed = partial(compressor.starts_packed, peeked.head, is_near=is_near)
+    return peeked, await asyncio.to_thread(starts_packed)

@@ -1,0 +1,157 @@
+"""Guards when the SuperNode compresses, which blocks, and how."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from damselfly.core.blocks import BLOCK_BYTES_MAX
+from damselfly.core.compressing.choosing import Choosing, Way
+from damselfly.core.compressing.load import Load, LoadGate
+from damselfly.core.compressing.sampling import (
+    PIECE_BYTES_MIN,
+    SHARE,
+    is_compressed_already,
+    sample_spans,
+)
+
+LIMITS = Load(cpu_share=0.9, run_queue=4.0, encode_queue=8)
+SLOW_LINK, FAST_LINK = 12.5e6, 1.25e9
+
+
+def a_load(*, cpu_share: float = 0.1, run_queue: float = 0.5, encode_queue: int = 1) -> Load:
+    return Load(cpu_share=cpu_share, run_queue=run_queue, encode_queue=encode_queue)
+
+
+def choosing(*, threads: int = 1, gain_min: float = 0.1) -> Choosing:
+    return Choosing({1: 4, 2: 4}, gain_min=gain_min, threads=threads)
+
+
+# --- the load
+
+
+@pytest.mark.parametrize(
+    ("load", "reason"),
+    [
+        (a_load(cpu_share=0.95), "cpu"),
+        (a_load(run_queue=4.5), "run_queue"),
+        (a_load(encode_queue=9), "encode_queue"),
+    ],
+)
+def test_each_measure_above_its_limit_closes_the_gate(load: Load, reason: str) -> None:
+    gate = LoadGate(LIMITS)
+    assert gate.look(a_load())
+
+    assert not gate.look(load)
+    assert gate.reason == reason
+    assert gate.look(a_load())
+    assert gate.reason == ""
+
+
+def test_a_load_between_the_limits_changes_nothing() -> None:
+    gate = LoadGate(LIMITS)
+    between = a_load(cpu_share=0.8)
+
+    assert gate.look(between)
+    gate.look(a_load(cpu_share=0.91))
+    assert not gate.look(between)
+    assert gate.look(a_load(cpu_share=0.6))
+
+
+# --- the sample
+
+
+@given(st.integers(1, BLOCK_BYTES_MAX))
+def test_a_sample_lies_in_its_block_and_is_small(block_bytes: int) -> None:
+    spans = sample_spans(block_bytes)
+
+    assert all(span.stop_byte <= block_bytes for span in spans)
+    assert all(span.start_byte % 4 == 0 for span in spans)
+    assert sum(map(len, spans)) <= max(3 * PIECE_BYTES_MIN, block_bytes // SHARE)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x1f\x8b\x08\x00",
+        b"\x28\xb5\x2f\xfd\x00",
+        b"\xff\xd8\xff\xe0",
+        b"PK\x03\x04..",
+        b"\0\0\0\x20ftypisom",
+        b"RIFF....WEBPVP8 ",
+    ],
+)
+def test_what_is_compressed_already_is_known_by_its_first_bytes(head: bytes) -> None:
+    assert is_compressed_already(head)
+
+
+@pytest.mark.parametrize("head", [b"", b"\x7fELF", b'{"a": 1}', b"etc/passwd\0\0"])
+def test_what_is_not_is_tried(head: bytes) -> None:
+    assert not is_compressed_already(head)
+
+
+# --- the way
+
+
+def test_what_gains_too_little_stays_as_it_is() -> None:
+    assert choosing().choose({1: 0.95, 2: 1.0}, rate_bytes_per_s=SLOW_LINK) is None
+    assert choosing().choose({}, rate_bytes_per_s=SLOW_LINK) is None
+    assert choosing().choose({9: 0.1}, rate_bytes_per_s=SLOW_LINK) is None
+
+
+def test_the_codec_that_makes_the_block_shortest_is_chosen() -> None:
+    way = choosing().choose({1: 0.8, 2: 0.6}, rate_bytes_per_s=SLOW_LINK)
+
+    assert way is not None
+    assert way.codec == 2
+
+
+def test_a_fast_link_gets_no_slow_encoder() -> None:
+    slow = choosing().choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK)
+    usual = choosing().choose({1: 0.5}, rate_bytes_per_s=125e6)
+
+    assert slow is not None
+    assert usual == Way(1, 0)
+    assert slow.place > usual.place
+    assert choosing().choose({1: 0.5}, rate_bytes_per_s=FAST_LINK) is None
+    assert choosing(threads=16).choose({1: 0.5}, rate_bytes_per_s=FAST_LINK) is not None
+
+
+def test_an_encoder_that_is_slower_than_assumed_is_used_no_more() -> None:
+    mind = choosing()
+    way = mind.choose({1: 0.5}, rate_bytes_per_s=125e6)
+    assert way == Way(1, 0)
+
+    mind.note(way, promised=0.5, size=0.5, bytes_per_s=100e6)
+
+    assert mind.choose({1: 0.5}, rate_bytes_per_s=125e6) is None
+
+
+def test_a_level_that_gains_nothing_more_is_left_for_a_cheaper_one() -> None:
+    mind = choosing()
+    for _ in range(50):
+        way = mind.choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK)
+        assert way is not None
+        mind.note(way, promised=0.5, size=0.5, bytes_per_s=100e6)
+
+    assert mind.choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK) == Way(1, 0)
+
+
+def test_a_sample_that_promises_too_much_is_learned() -> None:
+    mind = choosing()
+    way = Way(1, 0)
+    for place in range(4):
+        mind.note(Way(1, place), promised=0.5, size=0.98, bytes_per_s=300e6)
+
+    assert mind.choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK) is None
+    mind.note(way, promised=0.5, size=0.1, bytes_per_s=300e6)
+    assert mind.choose({1: 0.3}, rate_bytes_per_s=SLOW_LINK) is not None
+
+
+def test_a_codec_that_failed_is_not_chosen_again() -> None:
+    mind = choosing()
+    mind.forget(2)
+    mind.forget(2)
+
+    way = mind.choose({1: 0.8, 2: 0.6}, rate_bytes_per_s=SLOW_LINK)
+
+    assert way is not None
+    assert way.codec == 1
