@@ -11,24 +11,6 @@ class Metrics:
         self.bytes_received = self._counter(
             "damselfly_bytes_received", "Verified bytes, by where they came from.", "provider"
         )
-        self.bytes_saved = self._counter(
-            "damselfly_bytes_saved", "Bytes that the wire did not carry, blocks being compressed."
-        )
-        self.codec_cpu_seconds = self._counter(
-            "damselfly_codec_cpu_seconds", "CPU for sampling, encoding and decoding.", "what"
-        )
-        self.blocks_encoded = self._counter(
-            "damselfly_blocks_encoded", "Blocks from sources, by what they became.", "codec"
-        )
-        self.compressing = self._gauge(
-            "damselfly_compressing", "1 while blocks are compressed, 0 while the load is too high."
-        )
-        self.encode_queue = self._gauge(
-            "damselfly_encode_queue", "Blocks that wait to be compressed or stored."
-        )
-        self.compression_pauses = self._counter(
-            "damselfly_compression_pauses", "How often the load stopped compression.", "reason"
-        )
         self.bytes_sent = self._counter("damselfly_bytes_sent", "Block bytes given to others.")
         self.blocks_fetched = self._counter(
             "damselfly_blocks_fetched", "Fetches from parents, by outcome.", "outcome"
@@ -97,6 +79,28 @@ class Metrics:
         )
         self.repaired_blocks = self._counter(
             "damselfly_repaired_blocks", "Damaged blocks that were fetched again."
+        )
+
+        self._add_compression()
+
+    def _add_compression(self) -> None:
+        self.bytes_saved = self._counter(
+            "damselfly_bytes_saved", "Bytes that the wire did not carry, blocks being compressed."
+        )
+        self.codec_cpu_seconds = self._counter(
+            "damselfly_codec_cpu_seconds", "CPU for sampling, encoding and decoding.", "what"
+        )
+        self.blocks_encoded = self._counter(
+            "damselfly_blocks_encoded", "Blocks from sources, by what they became.", "codec"
+        )
+        self.compressing = self._gauge(
+            "damselfly_compressing", "1 while blocks are compressed, 0 while the load is too high."
+        )
+        self.encode_queue = self._gauge(
+            "damselfly_encode_queue", "Blocks that wait to be compressed or stored."
+        )
+        self.compression_pauses = self._counter(
+            "damselfly_compression_pauses", "How often the load stopped compression.", "reason"
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

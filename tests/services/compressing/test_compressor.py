@@ -143,17 +143,17 @@ def test_a_plug_ins_codec_is_used(tmp_path: Path, on_path: OnPath) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encode", "named"),
+    ("name", "encode", "named"),
     [
-        ("raise OSError('out of luck')", "out of luck"),
-        ("time.sleep(5)", "did not answer within"),
-        ("return None", "did not make bytes"),
+        ("raising", "raise OSError('out of luck')", "out of luck"),
+        ("hanging", "time.sleep(5)", "did not answer within"),
+        ("silent", "return None", "did not make bytes"),
     ],
 )
 def test_a_plug_in_that_fails_is_named_and_put_aside(
-    tmp_path: Path, on_path: OnPath, encode: str, named: str
+    tmp_path: Path, on_path: OnPath, name: str, encode: str, named: str
 ) -> None:
-    on_path(a_codec(tmp_path, "broken", encode=encode))
+    on_path(a_codec(tmp_path, name, encode=encode))
     with pytest.raises(PluginError, match=named):
         load_codecs(call_s=0.2)[200].encode(WORDS, level=1)
 

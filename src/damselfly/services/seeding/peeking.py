@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from typing import Self
 
+from damselfly.errors import SourceError
 from damselfly.services.compressing.compressor import HEAD_BYTES, Compressor
 from damselfly.transport.provider import SourceReading
 
@@ -14,10 +15,14 @@ class PeekedReading:
     Attributes:
         answer: The head of the source's answer.
         head: The first bytes.
+        failure: What the reading ended with while they were taken out.
     """
 
-    def __init__(self, reading: SourceReading, head: bytes) -> None:
+    def __init__(
+        self, reading: SourceReading, head: bytes, *, failure: SourceError | None = None
+    ) -> None:
         self._reading = reading
+        self._failure = failure
         self.answer = reading.answer
         self.head = head
         self._left = memoryview(head)
@@ -32,6 +37,8 @@ class PeekedReading:
 
     async def read_into(self, buffer: memoryview) -> int:
         """Fill a buffer with what comes next."""
+        if self._failure is not None:
+            raise self._failure  # where it would have come without a look
         count = min(len(self._left), len(buffer))
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
@@ -51,17 +58,17 @@ async def look_into(
         is_near: Whoever asks is on this machine.
 
     Returns:
-        A reading of all, and whether the edition is packed.
-
-    Raises:
-        SourceUnreachableError: It broke before.
-        SourceBrokenError: It is not what its head said.
+        A reading of all, and whether the edition is packed. A reading that fails while it is
+        looked into fails again when it is read, for whoever tries once more then.
     """
     size = reading.answer.size_bytes
     if compressor is None or (size is not None and size <= HEAD_BYTES):
         return reading, False
     head = bytearray(HEAD_BYTES)
-    filled = await reading.read_into(memoryview(head))
+    try:
+        filled = await reading.read_into(memoryview(head))
+    except SourceError as exc:
+        return PeekedReading(reading, b"", failure=exc), False
     peeked = PeekedReading(reading, bytes(head[:filled]))
     starts_packed = partial(compressor.starts_packed, peeked.head, is_near=is_near)
     return peeked, await asyncio.to_thread(starts_packed)

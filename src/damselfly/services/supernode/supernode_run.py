@@ -64,12 +64,7 @@ async def run_supernode(
         async with client_session() as client, asyncio.TaskGroup() as tasks:
             watch = LoopWatch(metrics)
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
-            compressor = Compressor(
-                options.compression,
-                store.codecs,
-                link_rate_bytes_per_s=options.link_rate_bytes_per_s,
-                metrics=metrics,
-            )
+            compressor = _new_compressor(options, store, metrics)
             seeding = await _new_seeding(options, store, sources, metrics, rng, compressor)
             supernode = SuperNode(
                 options,
@@ -119,6 +114,15 @@ async def run_supernode(
         connections.close()
         await sources.close()
         await asyncio.to_thread(store.close)
+
+
+def _new_compressor(options: SuperNodeOptions, store: BlockStore, metrics: Metrics) -> Compressor:
+    return Compressor(
+        options.compression,
+        store.codecs,
+        link_rate_bytes_per_s=options.link_rate_bytes_per_s,
+        metrics=metrics,
+    )
 
 
 async def _new_seeding(
