@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 from aiohttp import web
 
@@ -84,13 +84,7 @@ async def run_supernode(
                 rng=rng,
                 loop_delay_s=lambda: watch.delay_s,
             )
-            going_on = (
-                watch.run(),
-                supernode.tick(),
-                keep_settled(store),
-                collect_garbage(),
-                compressor.watch(),
-            )
+            going_on = (*_going_on(store), watch.run(), supernode.tick(), compressor.watch())
             background = [tasks.create_task(each) for each in going_on]
             async with (
                 _serving(
@@ -114,6 +108,11 @@ async def run_supernode(
         connections.close()
         await sources.close()
         await asyncio.to_thread(store.close)
+
+
+def _going_on(store: BlockStore) -> tuple[Coroutine[None, None, None], ...]:
+    """Return what goes on beside all work."""
+    return keep_settled(store), collect_garbage()
 
 
 def _new_compressor(options: SuperNodeOptions, store: BlockStore, metrics: Metrics) -> Compressor:
