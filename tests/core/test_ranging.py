@@ -17,6 +17,7 @@ def tried(rates: list[float], *, connections_max: int = 16, enough: float = 1000
         ([500, 520, 500], [4, 1, 1]),  # the first has all there is
         ([50, 200, 220, 10], [4, 16, 4, 4]),  # there is an end to it
         ([2000, 10], [1, 1]),  # it is enough
+        ([760, 10], [1, 1]),  # ... and so is what a link carries of contents
         ([50, 1200, 1200], [4, 4, 4]),
     ],
 )

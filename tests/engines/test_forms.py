@@ -137,4 +137,6 @@ async def test_one_large_layer_comes_through_the_mirror(
 
     assert ended.code == 0, ended.err
     assert large.digest in engine.blobs_in("out")
-    assert registries.open.requests.of("GET", large.digest).sent_bytes == len(large.data)
+    # Once, but for what is on its way when the SuperNode turns to several connections.
+    sent_bytes = registries.open.requests.of("GET", large.digest).sent_bytes
+    assert len(large.data) <= sent_bytes < 1.1 * len(large.data)

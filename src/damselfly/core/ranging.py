@@ -11,6 +11,7 @@ from typing import Final
 
 STEP: Final = 4  # 1, 4, 16: two trials lead to all that a budget allows
 GAIN_MIN: Final = 1.5  # by chance a rate moves by a quarter
+ENOUGH_SHARE: Final = 0.75  # of a link: headers and what else it carries take the rest
 
 
 class Ranging:
@@ -25,7 +26,7 @@ class Ranging:
         self, *, connections_max: int, enough_bytes_per_s: float, connections: int = 1
     ) -> None:
         self._max = max(connections_max, 1)
-        self._enough = enough_bytes_per_s
+        self._enough = ENOUGH_SHARE * enough_bytes_per_s
         self.connections = min(connections, self._max)
         self.is_settled = self._max == 1
         # What there was before the present trial: (connections, bytes per second).
