@@ -11,6 +11,7 @@ import pytest
 
 from e2e.processes import Running, Site, a_site, dfget
 from fakes.source import FakeSource
+from services.plugin_packages import install
 
 pytestmark = pytest.mark.slow
 
@@ -176,3 +177,41 @@ async def test_a_killed_host_and_supernode_go_on_with_their_packed_blocks(
     assert site.path("out").read_bytes() == data
     assert ended.json["bytes_by"]["cache"] > 0
     assert source.bytes_sent - read_before <= len(data)
+
+
+A_CODEC = """\
+import bz2
+
+class Plugin:
+    codec_id = 200
+    levels = (6, 7, 8, 9)
+
+    def encode(self, plain, *, level):
+        return bz2.compress(bytes(plain), level)
+
+    def decode(self, body, *, plain_bytes):
+        {decode}
+        return bz2.decompress(bytes(body))
+"""
+
+
+async def test_a_plug_in_that_fails_on_one_host_is_put_aside_there(
+    site: Site, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = words(4 * MIB)
+    source.add("/log", data)
+    good, bad = site.path("good"), site.path("bad")
+    install(good, "damselfly.codecs", "bzip2", A_CODEC.format(decode="pass"))
+    install(bad, "damselfly.codecs", "bzip2", A_CODEC.format(decode="raise OSError('out of luck')"))
+    monkeypatch.setenv("PYTHONPATH", str(good))
+    supernode = await compressing(site)
+    one = await site.daemon("one", supernode.address)
+    monkeypatch.setenv("PYTHONPATH", str(bad))
+    other = await site.daemon("other", supernode.address)
+
+    for name, daemon in (("a", one), ("b", other)):
+        ended = await dfget(source.url("/log"), "-O", site.path(name), "--socket", daemon.socket)
+        assert ended.code == 0, ended.err
+        assert site.path(name).read_bytes() == data
+    assert "out of luck" in other.log.read_text()
+    assert "complaint" not in supernode.log.read_text()

@@ -1,12 +1,15 @@
 """A relay before a real daemon that spoils the blocks it gives; all else passes untouched."""
 
 import asyncio
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 import crc32c
+import zstandard
 
-from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
+from damselfly.wire.codecs.zstd import CODEC_ID
+from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, PackedHeader, trailer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,9 +24,34 @@ class Fault(StrEnum):
     LIE = "lie"  # other bytes with a right checksum: only the digest tells
     SWAP = "swap"  # the body of another block under this one's header, with a right checksum
     RENAME = "rename"  # the same body under another key id, with a right checksum
+    BOMB = "bomb"  # a zstd frame that inflates to a gigabyte
+    LONGER = "longer"  # a zstd frame with one byte more than the block
+    DICTIONARY = "dictionary"  # a zstd frame that needs a dictionary
     STALL = "stall"  # half of it, then nothing
     CLOSE = "close"  # half of it, then the end
     NONE = "none"
+
+
+FRAMES = (Fault.BOMB, Fault.LONGER, Fault.DICTIONARY)
+
+
+def _framed(fault: Fault, answer: bytearray) -> bytes:
+    """Return a packed block with a zstd body that no child can take, all else being right."""
+    plain = bytes(answer[HEADER_BYTES:-TRAILER_BYTES])
+    compressor = zstandard.ZstdCompressor(level=1)
+    if fault is Fault.BOMB:
+        body = compressor.compress(bytes(1 << 30))
+    elif fault is Fault.LONGER:
+        body = compressor.compress(bytes(len(plain) + 1))
+    else:
+        samples: list[bytes | bytearray | memoryview] = [
+            b"block %d, block %d" % (i, 7 * i) for i in range(2000)
+        ]
+        words = zstandard.train_dictionary(4096, samples)
+        body = zstandard.ZstdCompressor(dict_data=words).compress(bytes(len(plain)))
+    known = PackedHeader.decode(answer, codecs=range(256))
+    header = replace(known, codec=CODEC_ID, body_bytes=len(body)).encode()
+    return header + body + trailer(header, crc32c.crc32c(body))
 
 
 class BadParent:
@@ -97,6 +125,14 @@ class BadParent:
         head = await parent.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
         answer = bytearray(await parent.readexactly(length))
+        if self.fault in FRAMES:
+            answer = bytearray(_framed(self.fault, answer))
+            told = f"content-length: {length}".encode()
+            head = head.lower().replace(told, f"content-length: {len(answer)}".encode())
+            self.spoiled_count += 1
+            child.write(head + answer)
+            await child.drain()
+            return
         child.write(head)
         if self.fault is not Fault.NONE and length > HEADER_BYTES + TRAILER_BYTES:
             self.spoiled_count += 1
@@ -129,7 +165,7 @@ class BadParent:
                 if self.fault is Fault.STALL:
                     await asyncio.Event().wait()
                 raise EOFError
-            case Fault.NONE:
+            case Fault.NONE | Fault.BOMB | Fault.LONGER | Fault.DICTIONARY:
                 pass
 
 
