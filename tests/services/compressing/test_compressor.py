@@ -147,7 +147,7 @@ def test_a_plug_ins_codec_is_used(tmp_path: Path, on_path: OnPath) -> None:
     [
         ("raising", "raise OSError('out of luck')", "out of luck"),
         ("hanging", "time.sleep(5)", "did not answer within"),
-        ("silent", "return None", "did not make bytes"),
+        ("mute", "return None", "did not make bytes"),
     ],
 )
 def test_a_plug_in_that_fails_is_named_and_put_aside(
