@@ -147,8 +147,11 @@ class Fetching:
     ) -> Iterator[tuple[str, Sequence[Member]]]:
         """Yield what to get, URL and files: bundles first, which are the longest."""
         for number, bundle in enumerate(wanted.bundles):
-            left = [member for member in bundle if not self._done.has(member, self._folder)]
-            self._skip([member for member in bundle if member not in left])
+            left: list[Member] = []
+            there: list[Member] = []
+            for member in bundle:
+                (there if self._done.has(member, self._folder) else left).append(member)
+            self._skip(there)
             if len(left) * 2 > len(bundle):
                 yield replace(address, number=number).url, left
             else:  # most of it is there

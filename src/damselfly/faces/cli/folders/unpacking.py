@@ -20,11 +20,15 @@ def unpack(bundle: Path, folder: Path) -> tuple[list[Member], dict[str, Damselfl
     failed: dict[str, DamselflyError] = {}
     with bundle.open("rb") as file:
         members = members_told(file.read(listing_bytes_told(file.read(LENGTH_BYTES))))
+        ready: dict[str, Path] = {}  # folders that were looked at
         for member in members:
             data = _body(file, member)
+            above, _, name = member.path.rpartition("/")
             try:
                 _check(member, data)
-                write_file(folder, member.path, data)
+                if above not in ready:
+                    ready[above] = make_room_for(folder, member.path).parent
+                _write(ready[above] / name, data)
             except (DigestMismatchError, OutputError) as exc:
                 failed[member.path] = exc
             else:
@@ -52,7 +56,10 @@ def write_file(folder: Path, path: str, data: bytes) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    target = make_room_for(folder, path)
+    _write(make_room_for(folder, path), data)
+
+
+def _write(target: Path, data: bytes) -> None:
     part = target.with_name(f".{target.name}.damselfly-part")
     try:
         part.write_bytes(data)
