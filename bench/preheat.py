@@ -1,0 +1,319 @@
+"""What preheating costs and saves: `preheat.py layer|pull|hosts|live|webhooks` (root; nginx).
+
+`layer`: from the end of a layer's push to all of it at the SuperNode, against its transfer time.
+`pull`: the first pull after a preheat against a warm one. `hosts`: an image to hosts on shaped
+links against the fluid bound. `live`: a pull beside a preheat against one alone. `webhooks`: a
+thousand events a second.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from engines.images import Pusher
+from engines.programs import Program, accepts, free_port
+from engines.registries import Registry
+from engines.swarm import BIN, Swarm, settings_of
+from network import SEED, Network, a_network, shell
+from preheat_events import send_events, some_blobs
+from pull_parts import MB, Skopeo, a_registry, an_image, at_most, line, size_of
+from pull_rollout import REGISTRY_PORT, SUPERNODE_PORT, start_swarm
+
+RATE = 25 * MB  # of the link to the registry that `layer` imagines
+ASK_S = 0.005
+SOON_S = 200.0
+
+
+def ask(address: str, method: str, path: str, value: Any = None) -> Any:  # noqa: ANN401  # JSON
+    """Return what a SuperNode answers."""
+    connection = HTTPConnection(address)
+    headers = {"X-Damselfly-Token": os.environ["DAMSELFLY_API_TOKEN"]}
+    connection.request(method, path, None if value is None else json.dumps(value), headers)
+    told = json.loads(connection.getresponse().read())
+    connection.close()
+    return told
+
+
+def ended(told: Callable[[], Any]) -> dict[str, Any]:
+    """Return a job once it is over."""
+    deadline_s = time.perf_counter() + SOON_S
+    while (job := told())["state"] in ("pending", "running"):
+        if time.perf_counter() > deadline_s:
+            raise TimeoutError(job)
+        time.sleep(ASK_S)
+    if job["state"] != "success":
+        raise RuntimeError(job["error"])
+    found: dict[str, Any] = job
+    return found
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, body: str, port: int) -> Iterator[str]:
+    """Give the address of an nginx that serves what `body` says."""
+    folder.mkdir(parents=True)
+    places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{name}_temp_path {folder};" for name in places)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;"
+        f"user root; events {{ worker_connections 4096; }} http {{ access_log off; {temporary}"
+        f"client_max_body_size 0; proxy_request_buffering off; sendfile on;"
+        f"server {{ listen 127.0.0.1:{port}; {body} }} }}"
+    )
+    program = Program(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)], folder)
+    program.wait_ready(lambda: accepts("127.0.0.1", port))
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        program.stop()
+
+
+def layer(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield how soon pushed layers are at the SuperNode."""
+    with tempfile.TemporaryDirectory(prefix="preheat-") as name, contextlib.ExitStack() as stack:
+        folder, port = Path(name), free_port()
+        swarm = Swarm(folder / "swarm")
+        stack.callback(swarm.close)
+        url = f"http://{swarm.supernode}/webhooks/distribution"
+        endpoint = {"name": "x", "url": url, "timeout": "5s", "threshold": 5, "backoff": "1s"}
+        registry = Registry(
+            folder / "registry", folder / "storage", notifications={"endpoints": [endpoint]}
+        )
+        stack.callback(registry.stop)
+        server = (
+            f"location / {{ proxy_set_header Host $http_host; proxy_pass {registry.url}; "
+            f"limit_rate {RATE}; }}"
+        )
+        host = stack.enter_context(nginx(folder / "nginx", server, port))
+        pusher = Pusher(f"http://{host}")
+        made = an_image("layers", total_mb=arguments.size)
+        yield "a layer of each size alone, 25 MB/s from the registry"
+        for number, blob in enumerate(made.layers, start=1):
+            pusher._push_blob("bench/image", blob)  # noqa: SLF001  # a push without its manifest
+            begun_s = time.perf_counter()
+            while len(ask(swarm.supernode, "GET", "/api/v1/preheats")["preheats"]) < number:
+                time.sleep(ASK_S)
+            path = f"/api/v1/preheats/{number}"
+            ended(lambda path=path: ask(swarm.supernode, "GET", path))  # type: ignore[misc]
+            seconds = time.perf_counter() - begun_s
+            begun_s = time.perf_counter()
+            blob_url = f"http://{host}/v2/bench/image/blobs/{blob.digest}"
+            subprocess.run(["curl", "-sf", "-o", "/dev/null", blob_url], check=True)
+            transfer_s = time.perf_counter() - begun_s
+            size = len(blob.data) // MB
+            yield at_most(f"{size} MB: transfer alone {transfer_s:.2f} s; warm after", seconds,
+                          round(1.2 * transfer_s + 0.1, 2), "s")  # fmt: skip
+        pusher.close()
+
+
+def pull(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield what the first pull after a preheat takes."""
+    with tempfile.TemporaryDirectory(prefix="preheat-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        registry = stack.enter_context(a_registry(folder, "127.0.0.1:0"))
+        swarm = Swarm(folder / "swarm", settings_of(registry))
+        stack.callback(swarm.close)
+        daemon = swarm.daemon("host")
+        pusher = Pusher(registry.url)
+        engine = Skopeo(folder / "engine", registry=registry.host, mirror=daemon.proxy)
+        first, warm, read, size = [], [], 0, 0
+        for number in range(arguments.repeat):
+            made = an_image(f"pull-{number}", total_mb=arguments.size)
+            size = size_of(made)
+            pusher.push("bench/image", [f"v{number}"], made)
+            reference = f"{registry.host}/bench/image:v{number}"
+            asked = {"images": [reference], "target": "share:100%"}
+            (job,) = ask(swarm.supernode, "POST", "/api/v1/preheats", asked)["preheats"]
+            path = f"/api/v1/preheats/{job['id']}"
+            ended(lambda path=path: ask(swarm.supernode, "GET", path))  # type: ignore[misc]
+            before = len(registry.requests)
+            first.append(engine.pull(reference))
+            read += sum(
+                each.sent_bytes
+                for each in registry.requests[before:]
+                if each.method == "GET" and re.search("/blobs/|/manifests/", each.path)
+            )
+            warm.append(engine.pull(reference))
+        pusher.close()
+        yield f"{size / MB:.0f} MB, {arguments.repeat} images, skopeo through a daemon"
+        yield line("first pull after a preheat, median", statistics.median(first), "s")
+        yield line("pull again, median", statistics.median(warm), "s")
+        ratios = [one / other for one, other in zip(first, warm, strict=True)]
+        yield at_most("first ÷ warm, median of pairs", statistics.median(ratios), 1.05)
+        yield at_most("bytes read at the source in these first pulls", read, 0, "B")
+
+
+def in_space(network: Network, method: str, path: str, value: Any = None) -> Any:  # noqa: ANN401
+    """Ask the SuperNode of a network, from where it is."""
+    url = f"http://{network.address[SEED]}:{SUPERNODE_PORT}{path}"
+    data = () if value is None else ("-d", json.dumps(value))
+    space = ("ip", "netns", "exec", network.space(SEED))
+    return json.loads(shell(*space, "curl", "-sS", "-X", method, *data, url))
+
+
+def hosts(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield how long an image takes to all hosts."""
+    made = an_image("hosts", total_mb=arguments.size)
+    with (
+        tempfile.TemporaryDirectory(prefix="preheat-") as name,
+        a_network(arguments.hosts, arguments.rate, arguments.rate) as network,
+        contextlib.ExitStack() as stack,
+    ):
+        folder = Path(name)
+        with a_registry(folder, "127.0.0.1:0") as beside:
+            pusher = Pusher(beside.url)
+            pusher.push("bench/image", ["v1"], made)
+            pusher.close()
+        within = ("ip", "netns", "exec", network.space(SEED))
+        listen = f"{network.address[SEED]}:{REGISTRY_PORT}"
+        registry = stack.enter_context(a_registry(folder, listen, within))
+        start_swarm(folder, network, registry, stack)
+        while len(in_space(network, "GET", "/api/v1/hosts")["hosts"]) < arguments.hosts:
+            time.sleep(0.1)
+        asked = {"images": [f"{registry.host}/bench/image:v1"], "target": "share:100%"}
+        cost = network.usage()
+        begun_s = time.perf_counter()
+        told = _preheat(network, folder, asked)
+        seconds = time.perf_counter() - begun_s
+        bound_s = size_of(made) / (arguments.rate * 125_000)
+        yield f"{size_of(made) / MB:.0f} MB to {arguments.hosts} hosts, {arguments.rate} Mbit/s"
+        yield line("all contents warm at all hosts after", seconds, "s")
+        yield at_most("the same ÷ fluid bound", seconds / bound_s, 1.25)
+        yield line("CPU of daemons and SuperNode", network.usage().cpu_s - cost.cpu_s, "s")
+        copies = registry.requests.of("GET", "/blobs/").sent_bytes / size_of(made)
+        yield at_most("copies read at the registry", copies, 1)
+        yield line("contents at places", told["content_count"] * (arguments.hosts + 1), "")
+
+
+def _preheat(network: Network, folder: Path, asked: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
+    """Start a job by the command, which waits for its end."""
+    address = f"{network.address[SEED]}:{SUPERNODE_PORT}"
+    command = [str(BIN), "preheat", *asked["images"], "--target", asked["target"], "--json"]
+    command += ["--supernode", address]
+    process = network.start(SEED, command, folder / "preheat.log", reads=True)
+    assert process.stdout is not None
+    text = process.stdout.read()
+    if process.wait():
+        raise RuntimeError(f"{text.decode()} {(folder / 'preheat.log').read_text()}")
+    return json.loads(text)
+
+
+def webhooks(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield how a flood of events is taken in."""
+    count = arguments.rate * arguments.seconds
+    with tempfile.TemporaryDirectory(prefix="preheat-") as name, contextlib.ExitStack() as stack:
+        folder, port = Path(name), free_port()
+        digests = some_blobs(folder / "blobs", count)
+        server = f"root {folder}/blobs;"
+        host = stack.enter_context(nginx(folder / "nginx", server, port))
+        swarm = Swarm(folder / "swarm")
+        stack.callback(swarm.close)
+        sent = send_events(swarm.supernode, f"http://{host}", digests, rate=arguments.rate)
+        yield f"{arguments.rate} events/s for {arguments.seconds} s, each of a blob of its own"
+        yield line("answered with 200", sent.accepted, "")
+        yield at_most("events lost", count - sent.accepted, 0)
+        yield at_most("99 of 100 answers within", 1000 * sent.quantile(0.99), 100, "ms")
+        yield line("the median within", 1000 * sent.quantile(0.5), "ms")
+        yield line("sent within", sent.seconds, "s")
+        begun_s = time.perf_counter()
+        while (done := _warm_count(swarm.supernode)) < count:
+            if time.perf_counter() - begun_s > SOON_S:
+                break
+            time.sleep(0.5)
+        yield line("more seconds until all of them were warm", time.perf_counter() - begun_s, "s")
+        yield at_most("blobs that are not warm", count - done, 0)
+
+
+def _warm_count(address: str) -> int:
+    connection = HTTPConnection(address)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    found = re.search(r'damselfly_preheats_total\{state="success"\} (\S+)', text)
+    return int(float(found[1])) if found else 0
+
+
+def live(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield how much a preheat slows a pull of something else, by the same link of the source."""
+    with (
+        tempfile.TemporaryDirectory(prefix="preheat-") as name,
+        a_network(2, arguments.rate, 1000) as network,
+    ):
+        folder = Path(name)
+        sizes = {"warm": arguments.size // 4, "alone": arguments.size}
+        sizes |= {"beside": arguments.size, "other": 20 * arguments.size}
+        for file, size_mb in sizes.items():
+            with (folder / file).open("wb") as opened:
+                opened.truncate(size_mb * MB)
+        python = sys.executable
+        serve = [python, "-m", "http.server", "8080", "--bind", network.address["h1"]]
+        network.start("h1", [*serve, "--directory", str(folder)], folder / "http.log")
+        config = folder / "damselfly.toml"
+        config.write_text(f"[supernode]\nlink_rate = {arguments.rate * 125_000}\n")
+        address = f"{network.address[SEED]}:{SUPERNODE_PORT}"
+        data = ("--data", str(folder / "supernode"), "--listen", address, "--config", str(config))
+        network.start(SEED, [str(BIN), "supernode", *data], folder / "supernode.log")
+        place = ("--data", str(folder / "host"), "--listen", f"{network.address['h0']}:65000")
+        daemon = (*place, "--proxy", "off", "--supernode", address)
+        network.start("h0", [str(BIN), "daemon", *daemon], folder / "daemon.log")
+        time.sleep(4)
+
+        def pull_s(file: str) -> float:
+            begun_s = time.perf_counter()
+            url = f"http://{network.address['h1']}:8080/{file}"
+            command = [str(BIN.parent / "dfget"), url, "-O", str(folder / f"{file}.out"), "-q"]
+            socket = ("--socket", str(folder / "host" / "daemon.sock"))
+            process = network.start("h0", [*command, *socket], folder / "dfget.log")
+            if process.wait():
+                raise RuntimeError((folder / "dfget.log").read_text())
+            return time.perf_counter() - begun_s
+
+        pull_s("warm")
+        alone_s = pull_s("alone")
+        other = f"http://{network.address['h1']}:8080/other"
+        command = [str(BIN), "preheat", other, "--no-wait", "--supernode", address]
+        network.start(SEED, command, folder / "preheat.log").wait()
+        time.sleep(1)
+        beside_s = pull_s("beside")
+        yield f"{arguments.size} MB by dfget, {arguments.rate} Mbit/s, beside 20 times that"
+        yield line("alone", alone_s, "s")
+        yield line("beside the preheat", beside_s, "s")
+        yield at_most("slowed to", beside_s / alone_s, 1.05)
+
+
+def main() -> None:
+    """Run one part and print its numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parts = parser.add_subparsers(required=True)
+    for part, size in ((layer, 200), (pull, 300), (hosts, 1074), (live, 60), (webhooks, 0)):
+        known = parts.add_parser(part.__name__)
+        known.set_defaults(part=part)
+        known.add_argument("--size", type=int, default=size, help="MB")
+        known.add_argument("--hosts", type=int, default=16)
+        known.add_argument("--rate", type=int, default=1000 if part is webhooks else 80)
+        known.add_argument("--seconds", type=int, default=10)
+        known.add_argument("--repeat", type=int, default=7)
+    arguments = parser.parse_args()
+    os.environ["DAMSELFLY_API_TOKEN"] = "of-the-bench"  # all that is started here has it
+    os.environ.pop("DAMSELFLY_CONFIG", None)
+    kernel = platform.release().split("-")[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {kernel}"
+    print(f"{arguments.part.__name__}, {datetime.now(UTC):%Y-%m-%d}, {machine}", flush=True)
+    for text in arguments.part(arguments):
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
