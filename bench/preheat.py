@@ -14,7 +14,6 @@ import platform
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -64,20 +63,26 @@ def ended(told: Callable[[], Any]) -> dict[str, Any]:
 def nginx(folder: Path, body: str, port: int) -> Iterator[str]:
     """Give the address of an nginx that serves what `body` says."""
     folder.mkdir(parents=True)
+    conf = nginx_conf(folder, body, f"127.0.0.1:{port}")
+    program = Program(["nginx", "-c", str(conf), "-p", str(folder)], folder)
+    program.wait_ready(lambda: accepts("127.0.0.1", port))
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        program.stop()
+
+
+def nginx_conf(folder: Path, body: str, listen: str) -> Path:
+    """Write what an nginx serves; return the file."""
     places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{name}_temp_path {folder};" for name in places)
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;"
         f"user root; events {{ worker_connections 4096; }} http {{ access_log off; {temporary}"
         f"client_max_body_size 0; proxy_request_buffering off; sendfile on;"
-        f"server {{ listen 127.0.0.1:{port}; {body} }} }}"
+        f"server {{ listen {listen}; {body} }} }}"
     )
-    program = Program(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)], folder)
-    program.wait_ready(lambda: accepts("127.0.0.1", port))
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        program.stop()
+    return folder / "nginx.conf"
 
 
 def layer(arguments: argparse.Namespace) -> Iterator[str]:
@@ -160,7 +165,11 @@ def in_space(network: Network, method: str, path: str, value: Any = None) -> Any
     url = f"http://{network.address[SEED]}:{SUPERNODE_PORT}{path}"
     data = () if value is None else ("-d", json.dumps(value))
     space = ("ip", "netns", "exec", network.space(SEED))
-    return json.loads(shell(*space, "curl", "-sS", "-X", method, *data, url))
+    return json.loads(
+        shell(
+            *space, "curl", "-sS", "--retry", "20", "--retry-connrefused", "-X", method, *data, url
+        )
+    )
 
 
 def hosts(arguments: argparse.Namespace) -> Iterator[str]:
@@ -257,9 +266,9 @@ def live(arguments: argparse.Namespace) -> Iterator[str]:
         for file, size_mb in sizes.items():
             with (folder / file).open("wb") as opened:
                 opened.truncate(size_mb * MB)
-        python = sys.executable
-        serve = [python, "-m", "http.server", "8080", "--bind", network.address["h1"]]
-        network.start("h1", [*serve, "--directory", str(folder)], folder / "http.log")
+        (folder / "nginx").mkdir()
+        conf = nginx_conf(folder / "nginx", f"root {folder};", f"{network.address['h1']}:8080")
+        network.start("h1", ["nginx", "-c", str(conf), "-p", str(folder)], folder / "http.log")
         config = folder / "damselfly.toml"
         config.write_text(f"[supernode]\nlink_rate = {arguments.rate * 125_000}\n")
         address = f"{network.address[SEED]}:{SUPERNODE_PORT}"
@@ -268,7 +277,8 @@ def live(arguments: argparse.Namespace) -> Iterator[str]:
         place = ("--data", str(folder / "host"), "--listen", f"{network.address['h0']}:65000")
         daemon = (*place, "--proxy", "off", "--supernode", address)
         network.start("h0", [str(BIN), "daemon", *daemon], folder / "daemon.log")
-        time.sleep(4)
+        while in_space(network, "GET", "/healthy")["hosts"] < 1:
+            time.sleep(0.2)
 
         def pull_s(file: str) -> float:
             begun_s = time.perf_counter()

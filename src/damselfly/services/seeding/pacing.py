@@ -1,7 +1,8 @@
 """How fast a preheat may read: as fast as it is allowed, and hardly at all beside live pulls.
 
-A live pull of the same task lifts the pace at once. While a live pull of another task reads,
-a preheat keeps its connection open by a trickle, so that it need not begin anew.
+A live pull of the same task lifts the pace at once. When one of another task begins to read, a
+preheat closes its connection: what is on its way there, some megabytes, would still take the
+link. It opens another one, and reads from that so slowly that the kernel asks for little.
 """
 
 import asyncio
@@ -9,11 +10,19 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
+from damselfly.errors import SourceUnreachableError
 from damselfly.transport.throttle import Throttle
 
 TRICKLE_SHARE: Final = 0.02  # of a link; live pulls may lose 5 % at most
 PART_BYTES: Final = 256 << 10  # of what is waited for at a time, so that a trickle is even
 LOOK_S: Final = 0.1  # how soon the end of the last live pull is noticed
+
+
+class GaveWayError(SourceUnreachableError):
+    """A preheat closed its connection for a live pull; it is to go on by another one."""
+
+    def __init__(self, *, url: str) -> None:
+        super().__init__(url=url, reason="it gives way to a live pull")
 
 
 class Pacing:
@@ -62,6 +71,7 @@ class Pace:
         self._pacing = pacing
         self._throttle = throttle
         self._lifted = asyncio.Event()
+        self._is_trickling = pacing.live_count > 0
 
     @property
     def is_lifted(self) -> bool:
@@ -81,6 +91,16 @@ class Pace:
         if self.is_lifted:
             self._lifted.clear()
             self._pacing.end_live()
+
+    def check(self, url: str) -> None:
+        """Check that a connection may stay open.
+
+        Raises:
+            GaveWayError: It may not: a live pull began while it ran at full speed.
+        """
+        was_trickling, self._is_trickling = self._is_trickling, self._pacing.live_count > 0
+        if self._is_trickling and not was_trickling and not self.is_lifted:
+            raise GaveWayError(url=url)
 
     async def take(self, count: int) -> None:
         """Take so many bytes, and wait until they may be read."""

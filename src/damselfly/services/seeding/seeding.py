@@ -46,6 +46,7 @@ from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
 from damselfly.services.seeding.naming import edition_of
+from damselfly.services.seeding.pacing import GaveWayError, Pace
 from damselfly.services.seeding.peeking import look_into
 from damselfly.services.seeding.ranged import RangedReading, can_be_ranged
 from damselfly.services.seeding.reading import BlockReader, Intake, Limit, WholeHasher
@@ -86,12 +87,14 @@ class SeedListener(Protocol):
 class _Held:
     """A source's limit, and what holds back the reading of a task at the moment, if anything."""
 
-    def __init__(self, throttle: Limit, pacer: Callable[[], Limit | None]) -> None:
+    def __init__(self, throttle: Limit, pacer: Callable[[], Pace | None], url: str) -> None:
         self._throttle = throttle
         self._pacer = pacer
+        self._url = url
 
     async def take(self, count: int) -> None:
         if (pacer := self._pacer()) is not None:
+            pacer.check(self._url)
             await pacer.take(count)
         await self._throttle.take(count)
 
@@ -127,7 +130,7 @@ class Seeding:
         self._backoff = Backoff(RETRY_S, RETRY_S_MAX, rng)
         self._now_wall_s = now_wall_s
         self._sleep = sleep
-        self.pacers: dict[TaskId, Limit] = {}
+        self.pacers: dict[TaskId, Pace] = {}
         # {host of a source: its limit}; a fleet asks a handful of sources.
         self._throttles: dict[str, Throttle] = defaultdict(
             lambda: Throttle(options.rate_bytes_per_s)
@@ -325,6 +328,10 @@ class Seeding:
             held_before = len(entry.held)
             try:
                 await self._read_missing(spec, entry, intake, reading)
+            except GaveWayError:
+                if reading is not None:
+                    await reading.__aexit__(None, None, None)
+                reading = None
             except SourceUnreachableError as exc:
                 # Each attempt that gave a block starts the count anew.
                 attempt = 1 if len(entry.held) > held_before else attempt + 1
@@ -422,6 +429,7 @@ class Seeding:
             throttle=_Held(
                 self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
                 lambda: self.pacers.get(spec.task_id),
+                spec.display_url,
             ),
             intake=intake,
             on_bytes=count,
