@@ -104,15 +104,39 @@ def test_the_codec_that_makes_the_block_shortest_is_chosen() -> None:
     assert way.codec == 2
 
 
-def test_a_fast_link_gets_no_slow_encoder() -> None:
-    slow = choosing().choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK)
-    usual = choosing().choose({1: 0.5}, rate_bytes_per_s=125e6)
+def settled(rate: float, *, factors: tuple[float, ...], threads: int = 1) -> Way | None:
+    """Return what is chosen once levels were tried that make blocks so much shorter."""
+    mind = choosing(threads=threads)
+    speeds = (350e6, 200e6, 70e6, 40e6)
+    way = None
+    for _ in range(20):
+        way = mind.choose({1: 0.5}, rate_bytes_per_s=rate)
+        if way is not None:
+            size = 0.5 * factors[way.place]
+            mind.note(way, promised=0.5, size=size, bytes_per_s=speeds[way.place])
+    return way
 
-    assert slow is not None
-    assert usual == Way(1, 0)
-    assert slow.place > usual.place
-    assert choosing().choose({1: 0.5}, rate_bytes_per_s=FAST_LINK) is None
-    assert choosing(threads=16).choose({1: 0.5}, rate_bytes_per_s=FAST_LINK) is not None
+
+def test_levels_are_tried_one_after_the_other() -> None:
+    mind = choosing()
+    places = []
+    for _ in range(4):
+        way = mind.choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK)
+        assert way is not None
+        places.append(way.place)
+        mind.note(way, promised=0.5, size=0.5 - 0.05 * way.place, bytes_per_s=100e6)
+
+    assert places == [0, 1, 2, 3]
+
+
+def test_a_fast_link_gets_no_slow_encoder() -> None:
+    gaining = (1.0, 0.9, 0.8, 0.7)
+
+    assert settled(SLOW_LINK, factors=gaining) == Way(1, 3)
+    assert settled(125e6, factors=gaining) == Way(1, 1)
+    assert settled(200e6, factors=gaining) == Way(1, 0)
+    assert settled(FAST_LINK, factors=gaining) is None
+    assert settled(FAST_LINK, factors=gaining, threads=16) is not None
 
 
 def test_an_encoder_that_is_slower_than_assumed_is_used_no_more() -> None:
@@ -121,18 +145,14 @@ def test_an_encoder_that_is_slower_than_assumed_is_used_no_more() -> None:
     assert way == Way(1, 0)
 
     mind.note(way, promised=0.5, size=0.5, bytes_per_s=100e6)
+    mind.note(Way(1, 1), promised=0.5, size=0.5, bytes_per_s=50e6)
 
     assert mind.choose({1: 0.5}, rate_bytes_per_s=125e6) is None
 
 
 def test_a_level_that_gains_nothing_more_is_left_for_a_cheaper_one() -> None:
-    mind = choosing()
-    for _ in range(50):
-        way = mind.choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK)
-        assert way is not None
-        mind.note(way, promised=0.5, size=0.5, bytes_per_s=100e6)
-
-    assert mind.choose({1: 0.5}, rate_bytes_per_s=SLOW_LINK) == Way(1, 0)
+    assert settled(SLOW_LINK, factors=(1.0, 1.0, 0.5, 0.5)) == Way(1, 0)
+    assert settled(SLOW_LINK, factors=(1.0, 0.9, 0.9, 0.9)) == Way(1, 1)
 
 
 def test_a_sample_that_promises_too_much_is_learned() -> None:

@@ -199,3 +199,12 @@ def test_what_is_sealed_with_another_key_is_another_edition() -> None:
     }
 
     assert len(names) == 3
+
+
+def test_the_same_etag_is_the_same_version_whatever_the_date() -> None:
+    known = Validators(etag='"a"', last_modified="yesterday")
+
+    assert known.is_same_as(Validators(etag='"a"', last_modified="today"))
+    assert known.is_same_as(known)
+    assert not known.is_same_as(Validators(etag='"b"', last_modified="yesterday"))
+    assert not Validators().is_same_as(known)

@@ -17,6 +17,8 @@ from damselfly.wire.packed_block import (
     TRAILER_BYTES,
     PackedHeader,
     body_bytes_max,
+    is_plain,
+    plain_header,
     trailer,
 )
 
@@ -194,6 +196,13 @@ def test_a_body_that_cannot_be_is_refused(
 
     with pytest.raises(RemoteProtocolError):
         PackedHeader.decode(data, codecs={1}, ciphers={1})
+
+
+def test_a_plain_header_is_that_of_a_plain_body() -> None:
+    header = plain_header(EDITION_ID, 17, 10)
+
+    assert header == a_header()
+    assert is_plain(header)
 
 
 def test_a_body_may_be_a_little_longer_than_its_block() -> None:

@@ -2,7 +2,7 @@
 
 A block is on its way for as long as the slower of two takes: the encoders, which run beside
 the links, and the link, which a shorter body occupies for less time. A way whose encoders
-would need more than half of the time that the link needs for the block as it is, is none:
+would need more than four fifths of the time that the link needs for the block as it is, is none:
 compression must never be what others wait for. Of the others, the one with the shortest body
 is chosen, as long as it is so much shorter than a cheaper one that the CPU is well spent.
 
@@ -10,7 +10,7 @@ What a level gains beyond the fastest one, and how fast it is, is measured with 
 goes its way; before the first, it is assumed what zstd does on common machines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +18,10 @@ NEW_SHARE: Final = 0.2  # of a measured value in its running mean: five blocks t
 # A dearer level must make a block this much shorter: below, the CPU is better left to others.
 WORTH: Final = 0.03
 # Encoders may take this much of the time that the link takes: a margin for other tasks.
-BUSY_SHARE: Final = 0.5
+BUSY_SHARE: Final = 0.8
 # {place of a level in its codec's list: bytes per second of one thread, size against the first}
-SPEEDS: Final = (300e6, 150e6, 60e6, 30e6)
-SIZES: Final = (1.0, 0.93, 0.88, 0.86)
+SPEEDS: Final = (350e6, 200e6, 70e6, 40e6)
+SIZES: Final = (1.0, 0.93, 0.88, 0.85)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,27 @@ class Choosing:
         for codec, size in sorted(sizes.items(), key=lambda item: item[1]):
             if size > 1.0 - self._gain_min:
                 break  # no level makes much of what the fastest one can do nothing with
-            for place in range(self._levels.get(codec, 0)):
-                way = Way(codec, place)
-                found = min(size * self._sizes.get(way, _of(SIZES, place)), 1.0)
+            for way, found in self._climb(codec, size):
                 is_worth = found <= best_size * (1.0 if best is None else 1.0 - WORTH)
                 if is_worth and self._keeps_up(way, rate_bytes_per_s):
                     best, best_size = way, found
         return best
+
+    def _climb(self, codec: int, size: float) -> Iterator[tuple[Way, float]]:
+        """Yield the ways of a codec that may be tried, and the size that each would make.
+
+        Levels are tried one after the other, and none beyond one that gained nothing: the
+        numbers of a model compress no better with more effort.
+        """
+        below: float | None = None
+        for place in range(self._levels.get(codec, 0)):
+            way = Way(codec, place)
+            factor = self._sizes.get(way)
+            assumed = 1.0 if below is None else below * _of(SIZES, place) / _of(SIZES, place - 1)
+            yield way, min(size * (assumed if factor is None else factor), 1.0)
+            if factor is None or (below is not None and factor > below * (1.0 - WORTH)):
+                return
+            below = factor
 
     def _keeps_up(self, way: Way, rate_bytes_per_s: float) -> bool:
         """Say whether encoders are done well before the link had carried the block as it is."""
