@@ -197,7 +197,7 @@ def middle(spent: list[Spent]) -> dict[str, float]:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a row for each content: both ways, in turn."""
-    contents = write_all(folder / "contents", arguments.size, arguments.sets)
+    contents = write_all(arguments.data or folder / "contents", arguments.size, arguments.sets)
     rate = arguments.rate
     making = a_network(HOSTS, rate, rate) if rate else a_loopback()
     with making as network:
@@ -278,7 +278,7 @@ def nginx_transfers(folder: Path, content: Path, *, level: int) -> dict[str, flo
 
 def measure_nginx(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a row for each content."""
-    contents = write_all(folder / "contents", arguments.size, arguments.sets)
+    contents = write_all(arguments.data or folder / "contents", arguments.size, arguments.sets)
     for name, content in contents.items():
         zstd = subprocess.run(["zstd", "-3", "-c", content], capture_output=True, check=True)
         yield {
@@ -306,6 +306,7 @@ def main() -> None:
         default="[supernode.compression]\nmode = 'off'",
         help="settings of the SuperNode that does not",
     )
+    parser.add_argument("--data", type=Path, help="folder in which the contents lie, or are put")
     parser.add_argument("--keep", metavar="FILE", help="add the rows to a file")
     parser.add_argument("--report", metavar="FILE", help="print the table of the rows in a file")
     arguments = parser.parse_args()
