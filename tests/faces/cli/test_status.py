@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -181,3 +182,12 @@ def test_units_are_written_once_if_they_are_the_same() -> None:
     assert done_text(a_download()) == "50.0 of 100.0 MiB"
     assert done_text(a_download(size_bytes=2048 * MIB)) == "50.0 MiB of 2.0 GiB"
     assert done_text(a_download(size_bytes=-1)) == "50.0 MiB"
+
+
+def test_what_compression_saved_is_told_once_there_is_something() -> None:
+    status = msgspec.structs.replace(a_status(), saved_bytes=3 * MIB, codec_cpu_s=0.25)
+
+    told = "compression saved 3.0 MiB for 0.2 CPU s"
+    assert told in lines(status, rates_of(status))
+    assert any(told in line for line in drawn(status))
+    assert not any("compression" in line for line in lines(a_status(), rates_of(a_status())))
