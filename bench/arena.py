@@ -4,7 +4,7 @@ Hosts are network namespaces with shaped links (root is needed); all processes a
 source is an nginx beside the seed, so its bytes leave over the seed's link. Prints a table:
 last and median time, ratio to the fluid bound, copies that the seed sent, copies read at the
 source and how often it was asked, bytes on the wire against the ideal, CPU seconds per GiB
-received, peak memory.
+received, peak memory, and how much of the machine's CPU was idle: with none, the row is of the CPU.
 
     python bench/arena.py --hosts 8 --rate 80 --systems damselfly,aria2,libtorrent,curl
 """
@@ -49,6 +49,7 @@ class Run:
     content: Path
     done_s: dict[str, float] = field(default_factory=dict)
     rack_bytes: list[int] = field(default_factory=list)
+    idle_share: float = 0.0
     source_bytes: int = 0
     source_reads: int = 0
 
@@ -248,6 +249,12 @@ SYSTEMS: dict[str, Callable[[Run], Callable[[], None]]] = {
 }
 
 
+def idle_cpu_s() -> float:
+    """Return how long the cores of this machine have been idle, all together."""
+    ticks = Path("/proc/stat").read_text().split()[4]
+    return int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 def sha256_of(path: Path) -> str:
     """Return the digest of a file."""
     with path.open("rb") as file:
@@ -262,7 +269,10 @@ def measure(system: str, network: Network, content: Path) -> str:
         begin = SYSTEMS[system](run)
         before, cost_before = network.counters(), network.usage()
         entered_before = network.rack_bytes()
+        idle_before_s = idle_cpu_s()
         begin()
+        idle_s, lasted_s = idle_cpu_s() - idle_before_s, max(run.done_s.values())
+        run.idle_share = idle_s / lasted_s / (os.cpu_count() or 1)
         after, cost = network.counters(), network.usage()
         entered = zip(network.rack_bytes(), entered_before, strict=True)
         run.rack_bytes = [now - then for now, then in entered]
@@ -307,7 +317,7 @@ def row(
         f"{seed_sent / size:8.2f}{run.source_bytes / size:8.2f}{run.source_reads:8}"
         f"{received / (hosts * size):8.3f}"
         f"{cost.cpu_s / gib:8.2f}{peaks.get('seed', 0) / MB:8.0f}{peaks.get('host', 0) / MB:8.0f}"
-        f"{racks}"
+        f"{racks}{run.idle_share:8.0%}"
     )
 
 
@@ -353,6 +363,7 @@ def main() -> None:
         arguments.hosts = arguments.racks * arguments.hosts_per_rack
         uplink = round(arguments.hosts_per_rack * arguments.rate / arguments.oversubscription)
         header += f"{'into rack':>10}{'most':>8}"
+    header += f"{'idle':>8}"
     what = f"{arguments.size} MB to {arguments.hosts} hosts, links {arguments.rate} Mbit/s"
     if arguments.racks:
         what += f", {arguments.racks} racks with uplinks of {uplink} Mbit/s"

@@ -70,7 +70,7 @@ def read(path: Path) -> Measured:
     what = re.search(r"(\d+) MB to (\d+) hosts, links (\d+) Mbit/s", text)
     cores = re.search(r"(\d+) cores", text)
     racks = re.search(r"(\d+) racks with uplinks of (\d+) Mbit/s", text)
-    rows = re.findall(r"^damselfly +([\d. ]+)$", text, re.MULTILINE)
+    rows = re.findall(r"^damselfly +([\d. ]+)", text, re.MULTILINE)
     if not what or not cores or not rows:
         raise SystemExit(f"{path}: no table of arena.py")
     numbers = [[float(number) for number in row.split()] for row in rows]
