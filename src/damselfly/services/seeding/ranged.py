@@ -18,6 +18,7 @@ from damselfly.core.urls import split_form
 from damselfly.transport.provider import SourceAnswer
 
 RANGED_BYTES_MIN: Final = 64 << 20  # below it a content has come before a rate is known
+SILENCE_S_MAX: Final = 2.0  # one connection of many may take long to its first byte
 WINDOW_S: Final = 0.5  # of bytes, after the first one came
 RANGES_PER_CONTENT: Final = 32  # each costs a round trip; the last ones end at different times
 RANGE_BYTES_MIN: Final = 8 << 20
@@ -77,14 +78,11 @@ class RangedReading:
         self._came_bytes = 0
         self._waiting: deque[Span] = deque()
         self._running = 0
+        self._silent = 0  # of these, ranges of which nothing has come yet
 
     def _on_first_bytes(self, count: int) -> None:
         """Bytes came of the first answer."""
         self._first_byte += count
-        self._came_bytes += count
-
-    def _on_bytes(self, count: int) -> None:
-        """Bytes came over another connection."""
         self._came_bytes += count
 
     async def read(self) -> None:
@@ -114,11 +112,12 @@ class RangedReading:
 
     async def _measured(self, first: asyncio.Task[None]) -> float | None:
         """Return the rate of a while from now on, None when it ended meanwhile."""
-        came, since_s = self._came_bytes, self._now_s()
-        while self._came_bytes == came and not first.done():
+        came, begun_s = self._came_bytes, self._now_s()
+        while not first.done() and (self._came_bytes == came or self._silent):
             await asyncio.sleep(WINDOW_S / 10)  # a round trip is no rate
-            since_s = self._now_s()
-        came = self._came_bytes
+            if self._came_bytes > came and self._now_s() - begun_s > SILENCE_S_MAX:
+                break
+        came, since_s = self._came_bytes, self._now_s()
         await asyncio.sleep(WINDOW_S)
         if first.done() and self._running == 0:
             return None
@@ -126,8 +125,12 @@ class RangedReading:
 
     def _adjust(self, tasks: asyncio.TaskGroup, rate: float) -> None:
         """Take in a rate; the connections that it asks for come now, or end with their range."""
-        if self._ranging.measure(rate) > 1 and self._first_stop is None:
+        count = self._ranging.measure(rate)
+        if count > 1 and self._first_stop is None:
             self._cut()
+        if count == 1 and self._waiting:  # each range would cost a round trip for nothing
+            rest = Span(self._waiting[0].start_byte, self._waiting[-1].stop_byte)
+            self._waiting = deque([rest])
         self._start_more(tasks)
 
     def _cut(self) -> None:
@@ -150,6 +153,16 @@ class RangedReading:
             tasks.create_task(self._read_range(tasks, self._waiting.popleft()))
 
     async def _read_range(self, tasks: asyncio.TaskGroup, span: Span) -> None:
-        await self._read_span(span=span, on_bytes=self._on_bytes)
+        is_silent = True
+        self._silent += 1
+
+        def on_bytes(count: int) -> None:
+            nonlocal is_silent
+            self._silent -= is_silent
+            is_silent = False
+            self._came_bytes += count
+
+        await self._read_span(span=span, on_bytes=on_bytes)
+        self._silent -= is_silent
         self._running -= 1
         self._start_more(tasks)
