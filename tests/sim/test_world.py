@@ -19,7 +19,8 @@ from damselfly.sim.world import World
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 PROGRAM = Path(sys.executable).parent / "damselfly"
-TOO_LARGE = {"fleet.toml", "fleet-at-once.toml", "fleet-fast.toml"}  # for a test; it is read all the same
+# For a test; they are read all the same.
+TOO_LARGE = {"fleet.toml", "fleet-at-once.toml", "fleet-fast.toml"}
 MIB = 1 << 20
 
 
