@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from damselfly.services.options import CacheOptions, PreheatOptions, RegistryOptions
+from damselfly.services.options import CacheOptions, PreheatOptions, RegistryOptions, SourceOptions
 from faces.api.asking import an_api, states
 from fakes.registry import FakeRegistry
 from fakes.source import FakeSource, random_bytes
@@ -258,3 +258,22 @@ async def test_job_is_told_while_it_runs(tmp_path: Path) -> None:
     assert (job["state"], job["size_bytes"]) == ("running", len(FILE))
     assert 0 < job["done_bytes"] < len(FILE)
     assert (ended["state"], ended["done_bytes"]) == ("success", len(FILE))
+
+
+async def test_folder_is_warm_with_its_listing_and_its_files(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "weights").write_bytes(random_bytes(20 << 20, seed=4))
+    for number in range(3):
+        (folder / "sub" / f"{number}").write_bytes(random_bytes(100, seed=number))
+    source = SourceOptions(folders=(str(folder),))
+    async with an_api(tmp_path, source=source) as api:
+        job = await api.ended((await api.preheat(urls=[f"file://{folder}/"]))["id"])
+        missing = await api.ended((await api.preheat(urls=[f"file://{folder}/none/"]))["id"])
+
+    assert (job["state"], job["error"]) == ("success", "")
+    assert sorted(content["what"] for content in job["contents"]) == [*["file"] * 4, "listing"]
+    assert job["done_bytes"] > 20 << 20
+    assert missing["state"] == "failure"

@@ -5,10 +5,11 @@ job whose registry is down goes on with those that are here.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from damselfly.core.blocks import Span
+from damselfly.core.bundling import BundleAddress, split
 from damselfly.core.digest import Digest
 from damselfly.core.preheating.jobs import Content, Kind, Wanted
 from damselfly.core.preheating.platforms import Platform
@@ -29,6 +30,7 @@ from damselfly.services.seeding.pacing import Pace
 from damselfly.transport.sources.checksums import digest_told
 from damselfly.transport.sources.http import HttpSource
 from damselfly.wire.image_names import ImageName, parse_image_name
+from damselfly.wire.listings import decode_listing
 from damselfly.wire.manifest_children import MANIFEST_TYPES, Descriptor, children_of
 from damselfly.wire.manifests import MANIFEST_BYTES_MAX
 from damselfly.wire.registry_paths import Kind as PathKind, RegistryPath, parse_registry_path
@@ -84,16 +86,42 @@ class Resolving:
         Raises:
             DamselflyError: They cannot be known.
         """
-        if wanted.kind is not Kind.IMAGE:
-            return [
-                Content(url=name, what=str(wanted.kind), digest=wanted.digest)
-                for name in wanted.names
-            ]
-        platforms = tuple(Platform.parse(each) for each in wanted.platforms)
         contents: list[Content] = []
+        if wanted.kind is not Kind.IMAGE:
+            for name in wanted.names:
+                if wanted.kind is Kind.FILE and name.endswith("/"):
+                    contents += await self._folder(name, headers, pace)
+                else:
+                    contents.append(Content(url=name, what=str(wanted.kind), digest=wanted.digest))
+            return contents
+        platforms = tuple(Platform.parse(each) for each in wanted.platforms)
         for name in wanted.names:
             contents += await self._image(parse_image_name(name), platforms, headers, pace)
         return contents
+
+    async def _folder(self, url: str, headers: Headers, pace: Pace) -> list[Content]:
+        """Return what `dfget --recursive` would ask for: the listing, bundles, large files."""
+        spec = TaskSpec(url=f"list+{url}", headers=headers)
+        try:
+            members = decode_listing(await self._read_short(spec, pace))
+        except RemoteProtocolError as exc:
+            raise SourceBrokenError(url=spec.display_url, reason=str(exc)) from exc
+        wanted = split(members, include=(), exclude=())
+        address = BundleAddress(folder_url=url)
+        bundles = [replace(address, number=number).url for number in range(len(wanted.bundles))]
+        return [
+            Content(url=spec.url, what="listing"),
+            *(Content(url=each, what="bundle") for each in bundles),
+            *(
+                Content(
+                    url=each.url,
+                    what="file",
+                    digest=each.digest,
+                    size_bytes=-1 if each.size_bytes is None else each.size_bytes,
+                )
+                for each in wanted.alone
+            ),
+        ]
 
     async def headers_of(self, content: Content) -> Headers:
         """Return what the source of a content is shown, if it is a registry."""
@@ -185,11 +213,15 @@ class Resolving:
             digest=Digest.parse(manifest.digest),
             headers=(*place.headers, ("Accept", ACCEPT)),
         )
+        return await self._read_short(spec, pace)
+
+    async def _read_short(self, spec: TaskSpec, pace: Pace) -> bytes:
+        """Return a short content, which is warm from then on."""
         entry = await self._seeder.seed(spec, pace)
         try:
             size = entry.edition.size_bytes or 0
             if size > MANIFEST_BYTES_MAX:
-                raise RemoteProtocolError(f"a manifest of {size} bytes")
+                raise RemoteProtocolError(f"{size} bytes, where a short content is expected")
             return entry.read_span(Span(0, size))
         finally:
             entry.unpin()
