@@ -138,6 +138,9 @@ def main() -> None:
         HEADER,
     ]
     for name in FILES:
+        if not (RESULTS / name).exists():
+            lines.append(f"{name.removesuffix('.txt'):14}  not measured")
+            continue
         measured = read(RESULTS / name)
         outcomes = simulated(measured)
         last_s, median_s, copies = (
