@@ -277,3 +277,23 @@ async def test_folder_is_warm_with_its_listing_and_its_files(
     assert sorted(content["what"] for content in job["contents"]) == [*["file"] * 4, "listing"]
     assert job["done_bytes"] > 20 << 20
     assert missing["state"] == "failure"
+
+
+async def test_credentials_of_a_job_are_gone_after_a_restart_and_the_job_says_so(
+    tmp_path: Path,
+) -> None:
+    token = "Bearer of-harbor"
+    async with FakeRegistry() as registry:
+        image = registry.add_image("lib/app", "v1", LAYER, accepted={token})
+        layer = registry.add(image.blob_paths[0], LAYER, accepted={token}, stall_after_bytes=1000)
+        async with an_api(tmp_path) as api:
+            asked: dict[str, Any] = {"headers": [f"Authorization: {token}"]}
+            await api.preheat(images=[f"{registry.host}/lib/app:v1"], **asked)
+            await layer.has_stalled.wait()
+        layer.stall_after_bytes = -1
+        layer.released.set()
+        async with an_api(tmp_path) as api:
+            (job,) = await api.all_ended()
+
+    assert job["state"] == "failure"
+    assert "is not kept over a restart: start it again" in job["error"]
