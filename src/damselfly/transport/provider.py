@@ -6,6 +6,7 @@ from typing import Protocol, Self
 from damselfly.core.digest import Digest
 from damselfly.core.members import Member
 from damselfly.core.task import Headers, TaskSpec, Validators
+from damselfly.errors import SourceRefusedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,11 @@ class SourceAnswer:
     checksum: str = ""
     accepts_ranges: bool = False
     http_headers: Headers = ()
+
+    @classmethod
+    def of_refusal(cls, refusal: SourceRefusedError) -> Self:
+        """Return a refusal as who only asks is told it."""
+        return cls(status=refusal.status, size_bytes=None, http_headers=refusal.http_headers)
 
 
 class SourceReading(Protocol):

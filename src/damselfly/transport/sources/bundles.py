@@ -19,7 +19,7 @@ from damselfly.core.task import TaskSpec, Validators
 from damselfly.core.urls import WEB
 from damselfly.errors import SourceChangedError, SourceRefusedError
 from damselfly.transport.provider import Source, SourceAnswer
-from damselfly.transport.sources.chunks import ChunkReading, read_whole
+from damselfly.transport.sources.chunks import ChunkReading, answer_for, read_whole
 from damselfly.transport.sources.listings import RecentListings
 from damselfly.wire.bundles import encode_head
 
@@ -68,20 +68,18 @@ class BundleSource:
     ) -> ChunkReading:
         """Begin to read a bundle, or a part of it; see `provider.Source`."""
         bundle = await self._find(spec)
-        told = bundle.answer()
-        is_part = (start_byte > 0 or stop_byte is not None) and validators in (
-            Validators(),
-            told.validators,
+        answer = answer_for(
+            bundle.answer(),
+            start_byte=start_byte,
+            stop_byte=stop_byte,
+            validators=validators,
+            url=spec.display_url,
         )
-        first = start_byte if is_part else 0
-        stop = stop_byte if is_part and stop_byte is not None else bundle.size_bytes
-        answer = replace(told, status=PARTIAL if is_part else OK, start_byte=first, stop_byte=stop)
         return ChunkReading(
             answer,
-            self._pieces(bundle, first, stop),
+            self._pieces(bundle, answer.start_byte, answer.stop_byte or 0),
             url=spec.display_url,
             stall_s=STALL_S,
-            why=_never,
         )
 
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
@@ -89,7 +87,7 @@ class BundleSource:
         try:
             return (await self._find(spec, is_new=True)).answer()
         except SourceRefusedError as exc:
-            return _refused(exc)
+            return SourceAnswer.of_refusal(exc)
 
     async def authorise(self, spec: TaskSpec) -> SourceAnswer:
         """Say whether the source gives this requester all that is in a bundle.
@@ -100,7 +98,7 @@ class BundleSource:
         try:
             bundle = await self._find(spec)
         except SourceRefusedError as exc:
-            return _refused(exc)
+            return SourceAnswer.of_refusal(exc)
         is_web = urlsplit(bundle.folder.url).scheme in WEB
         asked = bundle.members if is_web else bundle.members[:1]
         for start in range(0, len(asked), FILES_AHEAD):
@@ -202,11 +200,3 @@ def request_for(folder: TaskSpec, member: Member) -> TaskSpec:
         return TaskSpec(url=member.url)
     url = parts._replace(netloc=userinfo + at + parts.netloc).geturl() if at else member.url
     return TaskSpec(url=url, headers=folder.headers)
-
-
-def _refused(exc: SourceRefusedError) -> SourceAnswer:
-    return SourceAnswer(status=exc.status, size_bytes=None, http_headers=exc.http_headers)
-
-
-def _never(exc: Exception) -> SourceRefusedError:
-    raise exc

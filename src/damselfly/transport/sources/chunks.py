@@ -2,12 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import BinaryIO, Final, Self
 
-from damselfly.errors import DamselflyError, SourceBrokenError, SourceUnreachableError
+from damselfly.core.task import Validators
+from damselfly.errors import (
+    DamselflyError,
+    SourceBrokenError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 from damselfly.transport.provider import SourceAnswer, SourceReading
 
 PIECE_BYTES: Final = 1 << 20
+PARTIAL, NOT_SATISFIABLE = 206, 416
 
 Close = Callable[[], Awaitable[None]]
 
@@ -26,7 +34,7 @@ class ChunkReading:
         *,
         url: str,
         stall_s: float,
-        why: Callable[[Exception], DamselflyError],
+        why: Callable[[Exception], DamselflyError] | None = None,
         close: Close = _nothing,
     ) -> None:
         self.answer = answer
@@ -81,8 +89,36 @@ class ChunkReading:
             except DamselflyError:
                 raise
             except Exception as exc:  # whatever a library fails with
+                if self._why is None:
+                    raise
                 raise self._why(exc) from exc
         return True
+
+
+def answer_for(
+    told: SourceAnswer, *, start_byte: int, stop_byte: int | None, validators: Validators, url: str
+) -> SourceAnswer:
+    """Return the head for what was asked for, of a source that can give any part.
+
+    Args:
+        told: The head for all of it.
+        start_byte: The first byte, as in `provider.Source.read`.
+        stop_byte: One past the last, or None for the end.
+        validators: The version of which a part is wanted.
+        url: Of the source, as it may be shown.
+
+    Raises:
+        SourceRefusedError: The part begins beyond the end.
+    """
+    is_part = start_byte > 0 or stop_byte is not None
+    if not is_part or validators not in (Validators(), told.validators):
+        return told
+    size = told.size_bytes
+    assert size is not None
+    if start_byte >= size:
+        raise SourceRefusedError(url=url, status=NOT_SATISFIABLE)
+    stop = min(stop_byte or size, size)
+    return replace(told, status=PARTIAL, start_byte=start_byte, stop_byte=stop)
 
 
 async def pieces_of(

@@ -15,10 +15,10 @@ from damselfly.core.task import Headers, TaskSpec, Validators
 from damselfly.core.urls import split_form
 from damselfly.errors import SourceRefusedError
 from damselfly.transport.provider import Listing, SourceAnswer
-from damselfly.transport.sources.chunks import ChunkReading, one_piece
+from damselfly.transport.sources.chunks import ChunkReading, answer_for, one_piece
 from damselfly.wire.listings import encode_listing
 
-OK, PARTIAL = 200, 206
+OK: Final = 200
 STALL_S = 60.0  # all of it is here
 LISTING_S: Final = 10.0  # as long as a fresh edition is believed
 LISTINGS_MAX: Final = 16
@@ -75,19 +75,18 @@ class ListingSource:
     ) -> ChunkReading:
         """List, and give the list or a part of it; see `provider.Source`."""
         data = encode_listing(await self._listings.list_below(address_listed(spec), is_new=True))
-        told = self._answer(data)
-        is_part = (start_byte > 0 or stop_byte is not None) and validators in (
-            Validators(),
-            told.validators,
+        answer = answer_for(
+            self._answer(data),
+            start_byte=start_byte,
+            stop_byte=stop_byte,
+            validators=validators,
+            url=spec.display_url,
         )
-        first, stop = (start_byte, stop_byte or len(data)) if is_part else (0, len(data))
-        answer = replace(told, status=PARTIAL if is_part else OK, start_byte=first, stop_byte=stop)
         return ChunkReading(
             answer,
-            one_piece(memoryview(data)[first:stop]),
+            one_piece(memoryview(data)[answer.start_byte : answer.stop_byte]),
             url=spec.display_url,
             stall_s=STALL_S,
-            why=_never,
         )
 
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
@@ -99,7 +98,7 @@ class ListingSource:
         try:
             members = await self._listings.list_below(address_listed(spec), is_new=True)
         except SourceRefusedError as exc:
-            return SourceAnswer(status=exc.status, size_bytes=None, http_headers=exc.http_headers)
+            return SourceAnswer.of_refusal(exc)
         return self._answer(encode_listing(members))
 
     async def close(self) -> None:
@@ -115,7 +114,3 @@ class ListingSource:
             digest=digest,
             accepts_ranges=True,
         )
-
-
-def _never(exc: Exception) -> SourceRefusedError:
-    raise exc

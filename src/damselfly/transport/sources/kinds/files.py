@@ -17,9 +17,9 @@ from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import DamselflyError, SourceRefusedError, SourceUnreachableError
 from damselfly.transport.provider import SourceAnswer
-from damselfly.transport.sources.chunks import ChunkReading, pieces_of
+from damselfly.transport.sources.chunks import ChunkReading, answer_for, pieces_of
 
-OK, PARTIAL, FORBIDDEN, NOT_FOUND, NOT_SATISFIABLE = 200, 206, 403, 404, 416
+OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 
 
 class FileSource:
@@ -39,27 +39,25 @@ class FileSource:
     ) -> ChunkReading:
         """Open a file, or a part of it; see `provider.Source`."""
         file = await asyncio.to_thread(self._open, spec)
-        status = os.fstat(file.fileno())
-        told, size = _validators(status), status.st_size
-        is_part = (start_byte > 0 or stop_byte is not None) and validators in (Validators(), told)
-        if is_part and start_byte >= size:
+        told = _answer(os.fstat(file.fileno()))
+        try:
+            answer = answer_for(
+                told,
+                start_byte=start_byte,
+                stop_byte=stop_byte,
+                validators=validators,
+                url=spec.display_url,
+            )
+        except SourceRefusedError:
             file.close()
-            raise SourceRefusedError(url=spec.display_url, status=NOT_SATISFIABLE)
-        first, stop = (start_byte, min(stop_byte or size, size)) if is_part else (0, size)
+            raise
 
         async def close() -> None:
             file.close()
 
         return ChunkReading(
-            SourceAnswer(
-                status=PARTIAL if is_part else OK,
-                size_bytes=size,
-                start_byte=first,
-                stop_byte=stop,
-                validators=told,
-                accepts_ranges=True,
-            ),
-            pieces_of(file, first, stop),
+            answer,
+            pieces_of(file, answer.start_byte, answer.stop_byte or 0),
             url=spec.display_url,
             stall_s=self._stall_s,
             why=lambda exc: _told(spec, exc),
@@ -75,15 +73,9 @@ class FileSource:
         try:
             file = await asyncio.to_thread(self._open, spec)
         except SourceRefusedError as exc:
-            return SourceAnswer(status=exc.status, size_bytes=None)
+            return SourceAnswer.of_refusal(exc)
         with file:
-            status = os.fstat(file.fileno())
-        return SourceAnswer(
-            status=OK,
-            size_bytes=status.st_size,
-            validators=_validators(status),
-            accepts_ranges=True,
-        )
+            return _answer(os.fstat(file.fileno()))
 
     async def list_below(self, spec: TaskSpec) -> list[Member]:
         """List the files below a folder; see `provider.Listing`."""
@@ -129,6 +121,16 @@ class FileSource:
                     )
                 )
         return members
+
+
+def _answer(status: os.stat_result) -> SourceAnswer:
+    return SourceAnswer(
+        status=OK,
+        size_bytes=status.st_size,
+        stop_byte=status.st_size,
+        validators=_validators(status),
+        accepts_ranges=True,
+    )
 
 
 def _validators(status: os.stat_result) -> Validators:

@@ -23,11 +23,11 @@ from damselfly.errors import (
 )
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.accounts import Accounts, user_of
-from damselfly.transport.sources.chunks import ChunkReading, pieces_of
+from damselfly.transport.sources.chunks import ChunkReading, answer_for, pieces_of
 
 T = TypeVar("T")
 
-OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_SATISFIABLE = 200, 206, 401, 403, 404, 416
+OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 SYSTEMS_MAX: Final = 64  # each has a connection
 EXTRA: Final = "damselfly[fsspec]"
 _OF_THIS_MACHINE: Final = frozenset(
@@ -79,12 +79,13 @@ class FileSystemSource:
         validators: Validators = Validators(),
     ) -> ChunkReading:
         """Open a file, or a part of it; see `provider.Source`."""
-        info = await self._info(spec)
-        told, size = _validators(info), info["size"]
-        is_part = (start_byte > 0 or stop_byte is not None) and validators in (Validators(), told)
-        if is_part and start_byte >= size:
-            raise SourceRefusedError(url=spec.display_url, status=NOT_SATISFIABLE)
-        first, stop = (start_byte, min(stop_byte or size, size)) if is_part else (0, size)
+        answer = answer_for(
+            _answer(await self._info(spec)),
+            start_byte=start_byte,
+            stop_byte=stop_byte,
+            validators=validators,
+            url=spec.display_url,
+        )
         file: BinaryIO = await self._call(
             spec, lambda fs: fs.open(_path_of(fs, spec), "rb", cache_type="readahead")
         )
@@ -93,15 +94,8 @@ class FileSystemSource:
             await asyncio.to_thread(file.close)
 
         return ChunkReading(
-            SourceAnswer(
-                status=PARTIAL if is_part else OK,
-                size_bytes=size,
-                start_byte=first,
-                stop_byte=stop,
-                validators=told,
-                accepts_ranges=True,
-            ),
-            pieces_of(file, first, stop, turn=self._system(spec)[1]),
+            answer,
+            pieces_of(file, answer.start_byte, answer.stop_byte or 0, turn=self._system(spec)[1]),
             url=spec.display_url,
             stall_s=self._stall_s,
             why=lambda exc: _told(spec, exc),
@@ -115,12 +109,9 @@ class FileSystemSource:
     async def authorise(self, spec: TaskSpec) -> SourceAnswer:
         """Say whether a file may be read; see `provider.Source`."""
         try:
-            info = await self._info(spec)
+            return _answer(await self._info(spec))
         except SourceRefusedError as exc:
-            return SourceAnswer(status=exc.status, size_bytes=None)
-        return SourceAnswer(
-            status=OK, size_bytes=info["size"], validators=_validators(info), accepts_ranges=True
-        )
+            return SourceAnswer.of_refusal(exc)
 
     async def list_below(self, spec: TaskSpec) -> list[Member]:
         """List the files below a folder; see `provider.Listing`."""
@@ -209,6 +200,16 @@ def _path_of(fs: Any, spec: TaskSpec) -> str:  # noqa: ANN401
     parts = urlsplit(spec.url)
     path: str = fs._strip_protocol(f"{parts.scheme}://{parts.netloc}{unquote(parts.path)}")  # noqa: SLF001  # as fsspec itself does
     return path
+
+
+def _answer(info: dict[str, Any]) -> SourceAnswer:
+    return SourceAnswer(
+        status=OK,
+        size_bytes=info["size"],
+        stop_byte=info["size"],
+        validators=_validators(info),
+        accepts_ranges=True,
+    )
 
 
 def _validators(info: dict[str, Any]) -> Validators:

@@ -109,7 +109,7 @@ class ObjectSource:
         try:
             meta = await self._in_time(spec, self._head(spec))
         except SourceRefusedError as exc:
-            return SourceAnswer(status=exc.status, size_bytes=None)
+            return SourceAnswer.of_refusal(exc)
         return SourceAnswer(
             status=OK, size_bytes=meta["size"], validators=_validators(meta), accepts_ranges=True
         )

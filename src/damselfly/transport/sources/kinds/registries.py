@@ -154,7 +154,7 @@ class RegistrySource:
         try:
             return await self._logged_in(spec, asked_and_raised)
         except SourceRefusedError as exc:
-            return SourceAnswer(status=exc.status, size_bytes=None, http_headers=exc.http_headers)
+            return SourceAnswer.of_refusal(exc)
 
     async def _logged_in(self, spec: TaskSpec, ask: Callable[[TaskSpec], Awaitable[T]]) -> T:
         """Ask the registry of an image; log in if it wants that."""
