@@ -11,8 +11,8 @@ import msgspec
 
 from damselfly.core.digest import Digest
 from damselfly.core.urls import WEB, normalise_url
-from damselfly.errors import RegistryPathError, RemoteProtocolError, TaskSpecError, UsageError
-from damselfly.wire.image_names import is_manifest_url, parse_image_name
+from damselfly.errors import RegistryPathError, RemoteProtocolError, TaskSpecError
+from damselfly.wire.image_names import is_manifest_url
 from damselfly.wire.manifest_children import MANIFEST_TYPES
 from damselfly.wire.registry_paths import parse_registry_name
 from damselfly.wire.webhooks.pushes import (
@@ -21,6 +21,7 @@ from damselfly.wire.webhooks.pushes import (
     Push,
     Webhook,
     decode,
+    image_named,
     parse_time,
     shown,
 )
@@ -127,10 +128,7 @@ def _push(event: _Event) -> Push:
     if not target.tag:  # of a platform: its index comes when all of them are there
         accept = target.mediaType if target.mediaType in MANIFEST_TYPES else ""
         return Push(event_id=event.id, told_s=told_s, url=url, digest=digest, accept=accept)
-    try:
-        parse_image_name(url)
-    except UsageError as exc:
-        raise RemoteProtocolError(f"an event that names no image: {shown(url)}") from exc
+    image_named(url)
     return Push(event_id=event.id, told_s=told_s, image=url, digest=digest)
 
 

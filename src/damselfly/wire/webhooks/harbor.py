@@ -5,8 +5,7 @@ Source: Harbor's documentation of webhook notifications.
 
 import msgspec
 
-from damselfly.errors import RemoteProtocolError, UsageError
-from damselfly.wire.image_names import parse_image_name
+from damselfly.errors import RemoteProtocolError
 from damselfly.wire.webhooks.pushes import (
     EVENTS_MAX,
     TEXT_CHARS_MAX,
@@ -14,6 +13,7 @@ from damselfly.wire.webhooks.pushes import (
     Webhook,
     decode,
     id_of,
+    image_named,
     parse_time,
     shown,
 )
@@ -76,7 +76,4 @@ def _image(resource: _Resource) -> str:
     if resource.digest and "@" not in name:
         head, _, last = name.rpartition("/")
         name = f"{head}/{last.partition(':')[0]}@{resource.digest}"
-    try:
-        return str(parse_image_name(name))
-    except UsageError as exc:
-        raise RemoteProtocolError(f"an event that names no image: {shown(name)}") from exc
+    return image_named(name)

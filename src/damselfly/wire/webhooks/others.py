@@ -4,7 +4,6 @@ import msgspec
 
 from damselfly.core.urls import WEB, normalise_url
 from damselfly.errors import RemoteProtocolError, UsageError
-from damselfly.wire.image_names import parse_image_name
 from damselfly.wire.webhooks.pushes import (
     EVENTS_MAX,
     TEXT_CHARS_MAX,
@@ -12,8 +11,8 @@ from damselfly.wire.webhooks.pushes import (
     Webhook,
     decode,
     id_of,
+    image_named,
     parse_time,
-    shown,
 )
 
 
@@ -52,7 +51,7 @@ def parse_quay(body: bytes) -> Webhook:
     told = decode(body, _Quay)
     webhook = Webhook()
     for tag in _few(list(told.updated_tags)):
-        webhook.pushes.append(Push(image=_image(f"{told.docker_url}:{tag}")))
+        webhook.pushes.append(Push(image=image_named(f"{told.docker_url}:{tag}")))
     if not webhook.pushes:
         webhook.ignored.append("a push without tags")
     return webhook
@@ -65,7 +64,7 @@ def parse_docker_hub(body: bytes) -> Webhook:
         RemoteProtocolError: It is none.
     """
     told = decode(body, _Hub)
-    image = _image(f"docker.io/{told.repository.repo_name}:{told.push_data.tag}")
+    image = image_named(f"docker.io/{told.repository.repo_name}:{told.push_data.tag}")
     return Webhook([Push(event_id=id_of(body), told_s=told.push_data.pushed_at, image=image)])
 
 
@@ -80,7 +79,7 @@ def parse_generic(body: bytes) -> Webhook:
         raise RemoteProtocolError("an event that names neither images nor urls")
     if len(told.id) > TEXT_CHARS_MAX:
         raise RemoteProtocolError("an event with too long an id")
-    names = [Push(image=_image(each)) for each in _few(told.images)]
+    names = [Push(image=image_named(each)) for each in _few(told.images)]
     try:
         names += [Push(url=normalise_url(each, schemes=WEB)) for each in _few(told.urls)]
     except UsageError as exc:
@@ -102,10 +101,3 @@ def _few(names: list[str]) -> list[str]:
     if len(names) > EVENTS_MAX:
         raise RemoteProtocolError(f"{len(names)} names at once; {EVENTS_MAX} are allowed")
     return names
-
-
-def _image(text: str) -> str:
-    try:
-        return str(parse_image_name(text))
-    except UsageError as exc:
-        raise RemoteProtocolError(f"an event that names no image: {shown(text)}") from exc

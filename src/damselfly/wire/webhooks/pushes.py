@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from damselfly.errors import RemoteProtocolError
+from damselfly.errors import RemoteProtocolError, UsageError
+from damselfly.wire.image_names import parse_image_name
 
 BODY_BYTES_MAX: Final = 1 << 20  # a manifest event with 1,000 references has 200 KB
 EVENTS_MAX: Final = 1000
@@ -95,3 +96,15 @@ def shown(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)[
         :80
     ]
+
+
+def image_named(text: str) -> str:
+    """Return the image that a text names, in the one form that is compared.
+
+    Raises:
+        RemoteProtocolError: It names none.
+    """
+    try:
+        return str(parse_image_name(text))
+    except UsageError as exc:
+        raise RemoteProtocolError(f"an event that names no image: {shown(text)}") from exc
