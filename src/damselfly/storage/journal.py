@@ -14,7 +14,8 @@ import crc32c
 
 _RECORD: Final = struct.Struct(">II32sI")
 _CRC: Final = struct.Struct(">I")
-RECORD_BYTES: Final = _RECORD.size + _CRC.size
+CRC_BYTES: Final = _CRC.size
+RECORD_BYTES: Final = _RECORD.size + CRC_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,28 @@ class Record:
 
     def encode(self) -> bytes:
         """Return the record as bytes."""
-        head = _RECORD.pack(self.block_index, self.plain_bytes, self.digest, self.body_crc32c)
-        return head + _CRC.pack(crc32c.crc32c(head))
+        return with_crc(
+            _RECORD.pack(self.block_index, self.plain_bytes, self.digest, self.body_crc32c)
+        )
 
 
 def read_records(data: bytes) -> Iterator[Record]:
     """Yield the records of a journal up to the first that is torn or wrong."""
-    for start in range(0, len(data) - RECORD_BYTES + 1, RECORD_BYTES):
-        head = data[start : start + _RECORD.size]
-        (crc,) = _CRC.unpack_from(data, start + _RECORD.size)
+    for head in right_heads(data, _RECORD.size):
+        yield Record(*_RECORD.unpack(head))
+
+
+def with_crc(head: bytes) -> bytes:
+    """Return a record: its fields, and the CRC-32C over them."""
+    return head + _CRC.pack(crc32c.crc32c(head))
+
+
+def right_heads(data: bytes, head_bytes: int) -> Iterator[bytes]:
+    """Yield the fields of records of one length, up to the first that is torn or wrong."""
+    record_bytes = head_bytes + CRC_BYTES
+    for start in range(0, len(data) - record_bytes + 1, record_bytes):
+        head = data[start : start + head_bytes]
+        (crc,) = _CRC.unpack_from(data, start + head_bytes)
         if crc32c.crc32c(head) != crc:
             return
-        yield Record(*_RECORD.unpack(head))
+        yield head

@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import crc32c
-
-from damselfly.storage.journal import Record
+from damselfly.storage.journal import CRC_BYTES, Record, right_heads, with_crc
 
 _RECORD: Final = struct.Struct(">II32sIQIBBxxI")
-_CRC: Final = struct.Struct(">I")
-PACKED_RECORD_BYTES: Final = _RECORD.size + _CRC.size
+PACKED_RECORD_BYTES: Final = _RECORD.size + CRC_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +34,22 @@ class PackedRecord(Record):
 
     def encode(self) -> bytes:
         """Return the record as bytes."""
-        head = _RECORD.pack(
-            self.block_index,
-            self.plain_bytes,
-            self.digest,
-            self.body_crc32c,
-            self.offset,
-            self.body_bytes,
-            self.codec,
-            self.cipher,
-            self.key_id,
+        return with_crc(
+            _RECORD.pack(
+                self.block_index,
+                self.plain_bytes,
+                self.digest,
+                self.body_crc32c,
+                self.offset,
+                self.body_bytes,
+                self.codec,
+                self.cipher,
+                self.key_id,
+            )
         )
-        return head + _CRC.pack(crc32c.crc32c(head))
 
 
 def read_packed_records(data: bytes) -> Iterator[PackedRecord]:
     """Yield the records of a journal up to the first that is torn or wrong."""
-    for start in range(0, len(data) - PACKED_RECORD_BYTES + 1, PACKED_RECORD_BYTES):
-        head = data[start : start + _RECORD.size]
-        (crc,) = _CRC.unpack_from(data, start + _RECORD.size)
-        if crc32c.crc32c(head) != crc:
-            return
+    for head in right_heads(data, _RECORD.size):
         yield PackedRecord(*_RECORD.unpack(head))
