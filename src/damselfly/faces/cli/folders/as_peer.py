@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
-from damselfly.core.peer import HostId
 from damselfly.faces.cli.folders.getting import OnProgress
-from damselfly.services.hosting.peer_host import PeerHost, PeerHostOptions, running_host
+from damselfly.services.hosting.ephemeral import peer_options_of
+from damselfly.services.hosting.peer_host import PeerHost, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
 from damselfly.services.stores import open_store
 from damselfly.telemetry.log import set_up_log
@@ -48,17 +48,8 @@ class AsPeer:
 def running_peer(supernode: str, location: str, state: Path) -> Iterator[AsPeer]:
     """Run a peer inside the block; what it has not finished stays in `state` if that fails."""
     set_up_log("error")
-    options = EphemeralOptions(supernode=supernode, location=location)
+    peer_options = peer_options_of(EphemeralOptions(supernode=supernode, location=location))
     store = open_store(state, CacheOptions(reserve_bytes=0))
-    peer_options = PeerHostOptions(
-        host_id=HostId(f"e-{secrets.token_hex(8)}"),
-        supernode=options.supernode,
-        listen=options.listen,
-        location=options.location,
-        is_ephemeral=True,
-        uploads=options.uploads,
-        source=options.source,
-    )
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()
