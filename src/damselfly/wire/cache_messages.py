@@ -11,7 +11,7 @@ import msgspec
 
 from damselfly.core.digest import Digest
 from damselfly.core.task import TaskSpec
-from damselfly.errors import RemoteProtocolError
+from damselfly.wire.json_values import decoded
 from damselfly.wire.local_messages import DownloadFailed
 
 ACTIONS = ("pin", "unpin", "rm", "verify")
@@ -130,8 +130,5 @@ def decode_json(data: bytes, kind: type[T] | Any) -> T:  # noqa: ANN401  # a uni
     Raises:
         RemoteProtocolError: It is none.
     """
-    try:
-        decoded: T = msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise RemoteProtocolError(f"no answer about a cache: {exc}") from exc
-    return decoded
+    decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
+    return decoded(data, decoder, what="no answer about a cache")

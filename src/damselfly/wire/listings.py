@@ -6,6 +6,7 @@ import msgspec
 
 from damselfly.core.members import Member, is_safe_path
 from damselfly.errors import RemoteProtocolError
+from damselfly.wire.json_values import UNREADABLE
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[list[Member]] = msgspec.json.Decoder(list[Member])
@@ -24,7 +25,7 @@ def decode_listing(data: bytes) -> list[Member]:
     """
     try:
         members = _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+    except UNREADABLE as exc:
         raise RemoteProtocolError("a listing that is none") from exc
     paths = set()
     for member in members:

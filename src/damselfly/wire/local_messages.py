@@ -17,7 +17,7 @@ from damselfly.core.digest import Digest
 from damselfly.core.downloading.sharing import Priority
 from damselfly.core.task import TaskSpec, parse_header
 from damselfly.core.urls import display_url
-from damselfly.errors import RemoteProtocolError
+from damselfly.wire.json_values import decoded
 
 
 class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -198,11 +198,7 @@ def decode_request(data: bytes) -> DownloadRequest:
     Raises:
         RemoteProtocolError: It is none.
     """
-    try:
-        return _request_decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        msg = f"no download request: {exc}"
-        raise RemoteProtocolError(msg) from exc
+    return decoded(data, _request_decoder, what="no download request")
 
 
 def decode_report(line: bytes) -> DownloadReport:
@@ -211,8 +207,4 @@ def decode_report(line: bytes) -> DownloadReport:
     Raises:
         RemoteProtocolError: It is none.
     """
-    try:
-        return _report_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        msg = f"no download report: {exc}"
-        raise RemoteProtocolError(msg) from exc
+    return decoded(line, _report_decoder, what="no download report")

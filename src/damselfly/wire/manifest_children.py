@@ -8,6 +8,7 @@ import msgspec
 from damselfly.core.digest import Digest
 from damselfly.core.preheating.platforms import Platform
 from damselfly.errors import RemoteProtocolError, TaskSpecError, UsageError
+from damselfly.wire.json_values import UNREADABLE
 from damselfly.wire.manifests import OCI_INDEX, OCI_MANIFEST
 
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -82,7 +83,7 @@ def children_of(manifest: bytes) -> Children:
     """
     try:
         told = _children_decoder.decode(manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+    except UNREADABLE as exc:
         raise RemoteProtocolError("a manifest that is none") from exc
     images, layers = told.manifests or [], told.layers or told.blobs or []
     if len(images) + len(layers) > _CHILDREN_MAX:

@@ -6,6 +6,7 @@ import msgspec
 
 from damselfly.core.digest import Digest
 from damselfly.errors import RemoteProtocolError, TaskSpecError
+from damselfly.wire.json_values import UNREADABLE
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -54,7 +55,7 @@ def contents_named(manifest: bytes) -> tuple[list[Descriptor], list[Descriptor]]
         blobs = [*([named.config] if named.config else []), *named.layers]
         for each in (*named.manifests, *blobs):
             Digest.parse(each.digest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TaskSpecError) as exc:
+    except (*UNREADABLE, TaskSpecError) as exc:
         raise RemoteProtocolError("a manifest that names nothing that can be found") from exc
     return named.manifests, blobs
 
@@ -67,7 +68,7 @@ def media_type_of(manifest: bytes) -> str:
     """
     try:
         told = _decoder.decode(manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+    except UNREADABLE as exc:
         raise RemoteProtocolError("a manifest that is no JSON") from exc
     if told.mediaType:
         if len(told.mediaType) > _MEDIA_CHARS_MAX or not _is_token(told.mediaType):

@@ -6,7 +6,7 @@ by the difference.
 
 import msgspec
 
-from damselfly.errors import RemoteProtocolError
+from damselfly.wire.json_values import decoded
 from damselfly.wire.local_messages import ProviderBytes
 
 
@@ -109,8 +109,4 @@ def decode_status(data: bytes) -> HostStatus:
     Raises:
         RemoteProtocolError: It is none.
     """
-    try:
-        return _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        msg = f"no status of a daemon: {exc}"
-        raise RemoteProtocolError(msg) from exc
+    return decoded(data, _decoder, what="no status of a daemon")

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from damselfly.errors import RemoteProtocolError
+from damselfly.wire.json_values import UNREADABLE
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -69,7 +70,7 @@ class Codec(Generic[M]):
             raise RemoteProtocolError(msg)
         try:
             return decoder.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        except UNREADABLE as exc:
             msg = f"a message that cannot be read: {exc}"
             raise RemoteProtocolError(msg) from exc
 

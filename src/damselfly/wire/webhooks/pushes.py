@@ -10,6 +10,7 @@ import msgspec
 
 from damselfly.errors import RemoteProtocolError, UsageError
 from damselfly.wire.image_names import parse_image_name
+from damselfly.wire.json_values import decoded
 
 BODY_BYTES_MAX: Final = 1 << 20  # a manifest event with 1,000 references has 200 KB
 EVENTS_MAX: Final = 1000
@@ -64,10 +65,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     """
     if len(body) > BODY_BYTES_MAX:
         raise RemoteProtocolError(f"a body of more than {BODY_BYTES_MAX} bytes")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise RemoteProtocolError(f"a body that cannot be read: {exc}") from exc
+    return decoded(body, msgspec.json.Decoder(kind), what="a body that cannot be read")
 
 
 def parse_time(text: str) -> float | None:
