@@ -17,7 +17,6 @@ import contextlib
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -27,7 +26,7 @@ from damselfly.errors import RegistryPathError, SourceError
 from damselfly.faces.proxy.registry_answers import pass_on
 from damselfly.services.registries import Registries, Registry
 from damselfly.transport.sources.http import HttpSource
-from damselfly.wire.challenges import parse_challenge
+from damselfly.wire.challenges import parse_challenge, token_url
 from damselfly.wire.registry_paths import Kind, RegistryPath, parse_registry_path
 
 TOKEN_PATH: Final = "/v2/token"  # noqa: S105  # a path; no repository can have this one
@@ -134,14 +133,11 @@ class RegistryTokens:
         self, request: web.Request, words: dict[str, str], scopes: list[str], given: str
     ) -> web.StreamResponse:
         """Pass the question on to who gives the registry's tokens, and the answer back."""
-        query = [("service", words["service"])] if "service" in words else []
-        query += [("scope", scope) for scope in scopes]
-        query += [(name, request.query[name]) for name in _PASSED if name in request.query]
-        realm = words.get("realm", "")
-        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+        passed = [(name, request.query[name]) for name in _PASSED if name in request.query]
+        url = token_url(words, scopes, passed)
         headers = (("Authorization", given),) if given else ()
         told = await self._source.ask("GET", TaskSpec(url=url, headers=headers), {})
-        return await pass_on(request, told, headers=_UNSAID, url=display_url(realm))
+        return await pass_on(request, told, headers=_UNSAID, url=display_url(url))
 
 
 def _token(token: str) -> web.Response:

@@ -9,7 +9,6 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -20,7 +19,7 @@ from damselfly.services.options import RegistryOptions
 from damselfly.services.preheating.bodies import read_body
 from damselfly.services.registries import Registry
 from damselfly.transport.sources.http import HttpSource
-from damselfly.wire.challenges import parse_challenge
+from damselfly.wire.challenges import parse_challenge, token_url
 from damselfly.wire.registry_paths import Kind, RegistryPath
 
 OK, UNAUTHORIZED = 200, 401
@@ -95,11 +94,7 @@ class Logins:
         return await self._token(words, f"repository:{repository}:pull", given)
 
     async def _token(self, words: dict[str, str], scope: str, given: str) -> tuple[Headers, float]:
-        query = [("scope", scope)]
-        if "service" in words:
-            query.insert(0, ("service", words["service"]))
-        realm = words.get("realm", "")
-        url = f"{realm}{'&' if urlsplit(realm).query else '?'}{urlencode(query)}"
+        url = token_url(words, [scope])
         spec = TaskSpec(url=url, headers=(("Authorization", given),) if given else ())
         told = await self._source.ask("GET", spec, {})
         try:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,7 +27,7 @@ from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.accounts import Accounts, basic, user_of
 from damselfly.transport.sources.chunks import read_whole
 from damselfly.transport.sources.http import HttpReading, HttpSource
-from damselfly.wire.challenges import parse_challenge
+from damselfly.wire.challenges import parse_challenge, token_url
 from damselfly.wire.manifests import MANIFEST_BYTES_MAX, contents_named, media_type_of
 from damselfly.wire.registry_paths import Kind, RegistryPath, parse_image_path
 
@@ -197,9 +197,7 @@ class RegistrySource:
         scheme, words = parse_challenge(lines)
         if scheme != "bearer" or not words.get("realm"):
             return ()
-        query = {"service": words.get("service", ""), "scope": f"repository:{repository}:pull"}
-        realm = words["realm"]
-        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+        url = token_url(words, [f"repository:{repository}:pull"])
         bearer = [pair for pair in given if pair[1].lower().startswith("bearer ")]
         asked = TaskSpec(url=url, headers=() if bearer else given)
         with contextlib.suppress(msgspec.MsgspecError, SourceRefusedError):
