@@ -1,5 +1,6 @@
 """The HTTP source: what it asks, and what it understands of the answers."""
 
+import asyncio
 import base64
 import hashlib
 
@@ -291,3 +292,28 @@ async def test_a_connection_with_more_than_the_body_is_not_used_again(
             assert await body_of(reading, part_bytes=1 << 20) == large
 
     assert len(fake.connections) == 2
+
+
+async def test_one_connection_serves_two_answers_whichever_is_read_first(fake: FakeSource) -> None:
+    small, big = random_bytes(2000, seed=2), random_bytes(800_000, seed=3)
+    fake.add("/small", small)
+    stalled = fake.add("/big", big, stall_after_bytes=300_000)
+    http = HttpSource(connections_max=1)
+
+    async with (
+        await http.read(spec_of(fake, "/small")) as early,
+        await http.read(spec_of(fake, "/big")) as late,
+    ):
+        first = bytearray(1000)
+        await stalled.has_stalled.wait()
+        await late.read_into(memoryview(first))
+        assert await body_of(early) == small
+        stalled.release()
+        while len(fake.given_whole) < 2:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, in which it would be received
+        await asyncio.sleep(0)
+        assert bytes(first) + await body_of(late) == big
+    await http.close()
+
+    assert len(fake.connections) == 1

@@ -41,6 +41,8 @@ class DirectBody(asyncio.BufferedProtocol):
         self._wakeups = WakeUps(transport)
         self._target = memoryview(b"")
         self._filled = 0
+        self._stray = memoryview(bytearray(1))
+        self._has_strayed = False
         self._answer: asyncio.Future[None] | None = None
         self._end: Exception | None = None
 
@@ -54,9 +56,14 @@ class DirectBody(asyncio.BufferedProtocol):
         if self._end is not None:
             raise self._end
         self._target, self._filled = buffer, 0
+        if self._has_strayed:
+            buffer[:1], self._has_strayed, self._filled = self._stray, False, 1
         self._answer = answer = asyncio.get_running_loop().create_future()
-        self._wakeups.wait_for(len(buffer))
-        self._transport.resume_reading()
+        if self._filled < len(buffer):
+            self._wakeups.wait_for(len(buffer) - self._filled)
+            self._transport.resume_reading()
+        else:
+            answer.set_result(None)
         seen = 0
         try:
             while not (await asyncio.wait([answer], timeout=stall_s))[0]:
@@ -81,11 +88,19 @@ class DirectBody(asyncio.BufferedProtocol):
         self._content.feed_eof()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the protocol's signature
-        """Give the place where the next bytes belong."""
-        return self._target[self._filled :]
+        """Give the place where the next bytes belong.
+
+        Nobody waits for any when the library went on reading: it does so for each late reader of
+        an earlier answer on this connection. asyncio must have a place even so.
+        """
+        return self._target[self._filled :] or self._stray
 
     def buffer_updated(self, nbytes: int) -> None:
         """Count what came."""
+        if self._filled == len(self._target):
+            self._has_strayed = True
+            self._transport.pause_reading()
+            return
         self._filled += nbytes
         missing = len(self._target) - self._filled
         if missing:
