@@ -6,7 +6,6 @@ from damselfly.core.budgeting import (
     PAUSE_S_MAX,
     BudgetRule,
     Circuit,
-    Hours,
     budget_of,
     retry_after_s,
 )
@@ -32,29 +31,6 @@ RULES = (DAY, NIGHT, PORT)
 )
 def test_the_first_budget_that_matches_holds(host: str, minute: int, rule: BudgetRule) -> None:
     assert budget_of(host, RULES, minute=minute) is rule
-
-
-@pytest.mark.parametrize(
-    ("text", "inside", "outside"),
-    [
-        ("22:00-06:00", (22 * 60, 23 * 60 + 59, 0, 359), (360, 720, 22 * 60 - 1)),
-        ("6:30-7:00", (390, 419), (389, 420)),
-        ("00:00-24:00", (0, 1439), ()),
-    ],
-)
-def test_hours_may_go_beyond_midnight(
-    text: str, inside: tuple[int, ...], outside: tuple[int, ...]
-) -> None:
-    hours = Hours.parse(text)
-
-    assert all(minute in hours for minute in inside)
-    assert not any(minute in hours for minute in outside)
-
-
-@pytest.mark.parametrize("text", ["", "22-6", "25:00-06:00", "08:60-09:00", "08:00-24:01", "a"])
-def test_hours_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="such as 22:00-06:00"):
-        Hours.parse(text)
 
 
 @pytest.mark.parametrize(

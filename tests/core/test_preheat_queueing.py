@@ -2,6 +2,7 @@
 
 import pytest
 
+from damselfly.core.hours import Hours
 from damselfly.core.preheating.platforms import Platform
 from damselfly.core.preheating.queueing import JobQueue
 from damselfly.core.preheating.seen_events import (
@@ -10,17 +11,16 @@ from damselfly.core.preheating.seen_events import (
     Judgement,
     SeenEvents,
 )
-from damselfly.core.preheating.windows import Window
 from damselfly.errors import UsageError
 
-DAY = Window()
-NIGHT = Window.parse("22:00-06:00")
+DAY = Hours()
+NIGHT = Hours.parse("22:00-06:00")
 
 
 def test_highest_priority_goes_first_then_the_one_that_came_first() -> None:
     queue = JobQueue()
     for job_id, priority in ((1, 5), (2, 6), (3, 6), (4, 5)):
-        queue.add(job_id, priority=priority, window=DAY)
+        queue.add(job_id, priority=priority, hours=DAY)
 
     order = []
     while (next_id := queue.next(minute=0)) is not None:
@@ -34,38 +34,14 @@ def test_highest_priority_goes_first_then_the_one_that_came_first() -> None:
 
 def test_job_waits_for_its_hours() -> None:
     queue = JobQueue()
-    queue.add(1, priority=9, window=NIGHT)
-    queue.add(2, priority=1, window=DAY)
+    queue.add(1, priority=9, hours=NIGHT)
+    queue.add(2, priority=1, hours=DAY)
 
     assert queue.next(minute=12 * 60) == 2
     assert queue.next(minute=23 * 60) == 1
-    queue.add(1, priority=0, window=NIGHT)
+    queue.add(1, priority=0, hours=NIGHT)
     assert queue.next(minute=23 * 60) == 2
     assert len(queue) == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "open_at", "closed_at"),
-    [
-        ("22:00-06:00", [22 * 60, 0, 6 * 60 - 1], [6 * 60, 12 * 60, 22 * 60 - 1]),
-        ("1:00 - 2:30", [60, 149], [59, 150, 0]),
-        ("00:00-00:00", [0, 700, 1439], []),
-        ("", [0, 1439], []),
-    ],
-)
-def test_window_is_open_from_its_start_up_to_its_stop(
-    text: str, open_at: list[int], closed_at: list[int]
-) -> None:
-    window = Window.parse(text)
-
-    assert all(window.is_open(minute) for minute in open_at)
-    assert not any(window.is_open(minute) for minute in closed_at)
-
-
-@pytest.mark.parametrize("text", ["night", "24:00-01:00", "1:60-2:00", "1-2", "22:00"])
-def test_window_that_is_none_is_told_what_one_looks_like(text: str) -> None:
-    with pytest.raises(UsageError, match="22:00-06:00"):
-        Window.parse(text)
 
 
 def test_platform_asks_for_no_more_than_it_says() -> None:

@@ -7,43 +7,13 @@ at once, until a pause is over. Then one request tries; each failure doubles the
 """
 
 import fnmatch
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-MINUTES_A_DAY = 24 * 60
+from damselfly.core.hours import Hours
+from damselfly.errors import UsageError
+
 PAUSE_S_MAX = 300.0  # who mends a source should not wait longer for us to see it
-_HOURS = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
-
-
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """A time of the day, perhaps beyond midnight; both ends in minutes since midnight."""
-
-    start: int
-    stop: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Hours":
-        """Return the hours written as `22:00-06:00`.
-
-        Raises:
-            ValueError: They are none; the message says what they look like.
-        """
-        match = _HOURS.fullmatch(text)
-        numbers = [int(each) for each in match.groups()] if match else []
-        if not numbers or max(numbers[1::2]) > 59:  # noqa: PLR2004
-            raise ValueError(f"{text!r} is not hours of the day such as 22:00-06:00")
-        start, stop = numbers[0] * 60 + numbers[1], numbers[2] * 60 + numbers[3]
-        if start >= MINUTES_A_DAY or stop > MINUTES_A_DAY:
-            raise ValueError(f"{text!r} is not hours of the day such as 22:00-06:00")
-        return cls(start, stop)
-
-    def __contains__(self, minute: int) -> bool:
-        """Say whether a minute of the day lies in it."""
-        if self.start <= self.stop:
-            return self.start <= minute < self.stop
-        return minute >= self.start or minute < self.stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +39,17 @@ class BudgetRule:
             raise ValueError("connections_max must not be negative")
         if self.rate_bytes_per_s < 0:
             raise ValueError("rate must not be negative")
-        if self.hours:
+        try:
             Hours.parse(self.hours)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
 
     def holds(self, host: str, minute: int) -> bool:
         """Say whether it holds for a host at a minute of the day."""
         name = host.rpartition(":")[0] if ":" not in self.hosts and ":" in host else host
         if not fnmatch.fnmatchcase(name.lower(), self.hosts.lower()):
             return False
-        return not self.hours or minute in Hours.parse(self.hours)
+        return minute in Hours.parse(self.hours)
 
 
 def budget_of(host: str, rules: Sequence[BudgetRule], *, minute: int) -> BudgetRule | None:

@@ -7,9 +7,9 @@ from enum import StrEnum
 from damselfly.core.budgeting import BudgetRule
 from damselfly.core.caching.freshness import StalePolicy
 from damselfly.core.caching.imports import ImportPolicy
+from damselfly.core.hours import Hours
 from damselfly.core.preheating.platforms import Platform
 from damselfly.core.preheating.targets import Target, is_label
-from damselfly.core.preheating.windows import Window
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
@@ -302,7 +302,7 @@ class PreheatOptions:
             "each of schedules needs an image and cron",
         )
         try:
-            Window.parse(self.hours)
+            Hours.parse(self.hours)
             for target in (self.target, *(each.target for each in self.schedules)):
                 Target.parse(target)
             for platform in self.platforms:

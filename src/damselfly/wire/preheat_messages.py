@@ -3,10 +3,10 @@
 import msgspec
 
 from damselfly.core.digest import Digest
+from damselfly.core.hours import Hours
 from damselfly.core.preheating.jobs import PRIORITY_MAX, PRIORITY_USUAL, Job, Kind, Wanted
 from damselfly.core.preheating.platforms import Platform
 from damselfly.core.preheating.targets import Target
-from damselfly.core.preheating.windows import Window
 from damselfly.core.task import TaskSpec, parse_header
 from damselfly.core.urls import identity_url
 from damselfly.errors import UsageError
@@ -68,7 +68,7 @@ class PreheatRequest(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
             raise UsageError("a rate cannot be negative")
         if self.digest and len(self.images) + len(self.urls) != 1:
             raise UsageError("a digest is of one content: name one")
-        Window.parse(self.hours)
+        Hours.parse(self.hours)
         jobs = []
         if self.images:
             names = tuple(dict.fromkeys(image_name(each) for each in self.images))

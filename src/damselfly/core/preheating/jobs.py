@@ -58,7 +58,7 @@ class Wanted:
         filtered_query: See `TaskSpec`.
         priority: 0 to 9; the highest goes first.
         rate_bytes_per_s: Limit of this job; 0 is none.
-        hours: See `Window`.
+        hours: See `Hours`.
         cron: When it runs again, by itself.
     """
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from damselfly.core.preheating.windows import Window
+from damselfly.core.hours import Hours
 
 
 class JobQueue:
@@ -11,37 +11,37 @@ class JobQueue:
     def __init__(self) -> None:
         # {hours: {priority: job ids in order, as keys}}; there are few hours and priorities,
         # so that the next of many thousand jobs is found at once.
-        self._waiting: dict[Window, dict[int, dict[int, None]]] = defaultdict(
+        self._waiting: dict[Hours, dict[int, dict[int, None]]] = defaultdict(
             lambda: defaultdict(dict)
         )
-        self._places: dict[int, tuple[Window, int]] = {}
+        self._places: dict[int, tuple[Hours, int]] = {}
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, job_id: int, *, priority: int, window: Window) -> None:
+    def add(self, job_id: int, *, priority: int, hours: Hours) -> None:
         """A job has something to do; one that is in already goes to its new place."""
         self.discard(job_id)
-        self._places[job_id] = (window, priority)
-        self._waiting[window][priority][job_id] = None
+        self._places[job_id] = (hours, priority)
+        self._waiting[hours][priority][job_id] = None
 
     def discard(self, job_id: int) -> None:
         """A job has nothing to do any more; unknown ones are fine."""
         place = self._places.pop(job_id, None)
         if place is not None:
-            window, priority = place
-            del self._waiting[window][priority][job_id]
-            if not self._waiting[window][priority]:
-                del self._waiting[window][priority]
-            if not self._waiting[window]:
-                del self._waiting[window]
+            hours, priority = place
+            del self._waiting[hours][priority][job_id]
+            if not self._waiting[hours][priority]:
+                del self._waiting[hours][priority]
+            if not self._waiting[hours]:
+                del self._waiting[hours]
 
     def next(self, *, minute: int) -> int | None:
         """Return the job that goes next at a minute of the day; it stays in."""
         heads = [
             (-priority, next(iter(jobs)))
-            for window, by_priority in self._waiting.items()
-            if window.is_open(minute)
+            for hours, by_priority in self._waiting.items()
+            if minute in hours
             for priority, jobs in by_priority.items()
         ]
         return min(heads)[1] if heads else None

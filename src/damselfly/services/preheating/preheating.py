@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from damselfly.core.digest import Digest
+from damselfly.core.hours import Hours
 from damselfly.core.peer import HostId
 from damselfly.core.preheating.jobs import SUPERNODE_PLACE, Content, Job, Kind, State, Wanted
 from damselfly.core.preheating.queueing import JobQueue
 from damselfly.core.preheating.targets import Chosen, Target, TargetKind
-from damselfly.core.preheating.windows import Window
 from damselfly.core.task import TaskSpec
 from damselfly.errors import (
     DamselflyError,
@@ -69,7 +69,7 @@ class Preheating:
         self._metrics = metrics
         self._tasks = tasks
         self._wall_s = wall_s
-        self._hours = Window.parse(options.hours)
+        self._hours = Hours.parse(options.hours)
         self._queue = JobQueue()
         self._jobs: dict[int, Job] = {}
         self._by_key: dict[str, int] = {}
@@ -228,14 +228,14 @@ class Preheating:
     def _keep_hours(self, minute: int) -> None:
         """Put back what runs out of its hours; what came is kept."""
         for job in {job_id: self._jobs[job_id] for job_id, _ in self._running}.values():
-            if not self._window(job).is_open(minute) and job.state is State.RUNNING:
+            if minute not in self._hours_of(job) and job.state is State.RUNNING:
                 self._stop(job)
                 job.put_back()
                 self._enqueue(job)
                 self._changed[job.job_id] = None
 
-    def _window(self, job: Job) -> Window:
-        return Window.parse(job.wanted.hours) if job.wanted.hours else self._hours
+    def _hours_of(self, job: Job) -> Hours:
+        return Hours.parse(job.wanted.hours) if job.wanted.hours else self._hours
 
     # --- jobs
 
@@ -252,7 +252,7 @@ class Preheating:
         self._secrets.pop(job.job_id, None)
 
     def _enqueue(self, job: Job) -> None:
-        self._queue.add(job.job_id, priority=job.wanted.priority, window=self._window(job))
+        self._queue.add(job.job_id, priority=job.wanted.priority, hours=self._hours_of(job))
 
     def _stop(self, job: Job) -> None:
         self._queue.discard(job.job_id)
