@@ -8,9 +8,9 @@ def now_s() -> float:
     return time.monotonic()  # noqa: TID251  # the one place
 
 
-def local_minute() -> int:
-    """Return the minute of the day, as people here count it."""
-    now = time.localtime()
+def local_minute(at_wall_s: float | None = None) -> int:
+    """Return the minute of the day of a moment, or of now, as people here count it."""
+    now = time.localtime(at_wall_s)
     return now.tm_hour * 60 + now.tm_min
 
 

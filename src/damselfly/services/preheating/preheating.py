@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+from damselfly.clock import local_minute
 from damselfly.core.digest import Digest
 from damselfly.core.hours import Hours
 from damselfly.core.peer import HostId
@@ -25,7 +26,7 @@ from damselfly.errors import (
 from damselfly.services.options import PreheatOptions
 from damselfly.services.preheating.job_store import JobStore
 from damselfly.services.preheating.resolving import Resolving
-from damselfly.services.preheating.schedules import minute_of_day, next_run_s
+from damselfly.services.preheating.schedules import next_run_s
 from damselfly.services.preheating.secrets_kept import NO_SECRETS, Secrets
 from damselfly.services.preheating.swarm import Seeder, Warmer
 from damselfly.services.seeding.pacing import Pace, Pacing
@@ -134,7 +135,7 @@ class Preheating:
         if secrets:
             self._secrets[job.job_id] = secrets
         job.needs_secrets = bool(secrets)
-        if job.state is State.PENDING:
+        if job.state is State.PENDING or job.is_resolved:  # it may have another priority now
             self._enqueue(job)
         return job, job_id is None
 
@@ -177,7 +178,13 @@ class Preheating:
             JobUnknownError: There is none of this number.
         """
         job = self.job(job_id)
-        if job.cancel(now_s=self._wall_s()):
+        was_over = job.state.is_over
+        if not job.cancel(now_s=self._wall_s()):
+            return job
+        if was_over:  # of its schedule alone
+            self._secrets.pop(job.job_id, None)
+            self._changed[job.job_id] = None
+        else:
             self._stop(job)
             self._on_change(job)
         return job
@@ -196,17 +203,21 @@ class Preheating:
         return kept.events
 
     async def run(self) -> None:
-        """Look at clocks, and write down what has changed, until cancelled."""
+        """Look at the clock now and then, until cancelled."""
         while True:
-            self._pump()
+            self.look()
             await asyncio.sleep(TICK_S)
-            now_s = self._wall_s()
-            self._keep_hours(minute_of_day(now_s))
-            for job in list(self._jobs.values()):
-                if 0 < job.next_run_s <= now_s and job.state.is_over:
-                    self.accept(job.wanted, self._secrets.get(job.job_id, NO_SECRETS))
-                    self._changed[job.job_id] = None
-            self._write_changed()
+
+    def look(self) -> None:
+        """See what time it is: hours end, schedules are due; and write down what has changed."""
+        now_s = self._wall_s()
+        self._keep_hours(local_minute(now_s))
+        for job in list(self._jobs.values()):
+            if 0 < job.next_run_s <= now_s and job.state.is_over:
+                self.accept(job.wanted, self._secrets.get(job.job_id, NO_SECRETS))
+                self._changed[job.job_id] = None
+        self._pump()
+        self._write_changed()
 
     async def close(self) -> None:
         """Stop where things are, and write that down: they go on after a restart."""
@@ -294,7 +305,7 @@ class Preheating:
         """Begin what may run now."""
         if self._is_closing:
             return
-        minute = minute_of_day(self._wall_s())
+        minute = local_minute(self._wall_s())
         while len(self._running) < self._options.concurrent:
             job_id = self._queue.next(minute=minute)
             if job_id is None:

@@ -1,10 +1,36 @@
-"""When a preheat runs again by itself, and what minute of the day it is; in local time."""
+"""When a preheat runs again by itself, in local time."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
 
 from cronsim import CronSim, CronSimError
 
 from damselfly.errors import UsageError
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Here(tzinfo):
+    """This machine's time zone, with its summers and winters.
+
+    What `astimezone()` gives knows the offset of one moment alone: with it, what is to run at
+    three would run an hour off, or twice, on the day when the clocks change.
+    """
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, dt: datetime | None) -> timedelta | None:  # noqa: ARG002  # nobody asks
+        return None
+
+    def tzname(self, dt: datetime | None) -> str | None:
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, dt: datetime) -> datetime:
+        return _local((dt.replace(tzinfo=UTC) - _EPOCH).total_seconds())
+
+
+_HERE: Final = _Here()  # one, since times of the same zone are compared as its clocks show them
 
 
 def check_cron(text: str) -> None:
@@ -31,11 +57,5 @@ def next_run_s(text: str, *, after_s: float) -> float:
         ) from exc
 
 
-def minute_of_day(wall_s: float) -> int:
-    """Return minutes since midnight."""
-    local = _local(wall_s)
-    return 60 * local.hour + local.minute
-
-
 def _local(wall_s: float) -> datetime:
-    return datetime.fromtimestamp(wall_s, tz=UTC).astimezone()
+    return datetime.fromtimestamp(wall_s).replace(tzinfo=_HERE)  # noqa: DTZ006  # it gets its zone
