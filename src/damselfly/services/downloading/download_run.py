@@ -134,14 +134,14 @@ class DownloadRun:
         self._running = asyncio.ensure_future(self._run())
 
     def cancel(self) -> None:
-        """Stop; what is stored stays."""
+        """Stop; what is stored stays, and what its links still tell comes too late."""
+        self.is_ending = True
         if self._running is not None:
             self._running.cancel()
 
     async def end(self) -> None:
         """Stop, and wait until everything has stopped; more than one may call it."""
         if not self.is_ending:
-            self.is_ending = True
             self.cancel()
         if self._running is not None:
             await asyncio.wait([self._running])
@@ -400,7 +400,7 @@ class DownloadRun:
 
     def handle(self, event: core.Event) -> None:
         """Tell the mind what happened, and carry out what it wants."""
-        if self.outcome.done() and not isinstance(event, core.BlockGranted):
+        if self.is_ending or (self.outcome.done() and not isinstance(event, core.BlockGranted)):
             return
         for instruction in self.mind.handle(event, now_s=now_s()):
             self._carry_out(instruction)
