@@ -330,19 +330,22 @@ async def test_a_websocket_passes(proxy: RunningProxy) -> None:
     await runner.cleanup()
 
 
-async def test_a_thousand_requests_at_once_all_succeed(
-    proxy: RunningProxy, fake: FakeSource
-) -> None:
+async def test_a_thousand_requests_at_once_all_succeed(tmp_path: Path, fake: FakeSource) -> None:
     fake.add("/file", b"small")
+    patient = SourceOptions(connect_timeout_s=40)  # all ends are in this one process
     client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
-    async def get() -> bytes:
+    async def get(proxy: RunningProxy) -> bytes:
         proxy_url = f"http://127.0.0.1:{proxy.port}"
         async with client.get(fake.url("/file"), proxy=proxy_url) as response:
             return await response.read()
 
-    async with client, asyncio.TaskGroup() as tasks:
-        gets = [tasks.create_task(get()) for _ in range(1000)]
+    async with (
+        client,
+        a_proxy(tmp_path, source=patient) as proxy,
+        asyncio.TaskGroup() as tasks,
+    ):
+        gets = [tasks.create_task(get(proxy)) for _ in range(1000)]
         await asyncio.wait(gets)
 
     assert {each.result() for each in gets} == {b"small"}
