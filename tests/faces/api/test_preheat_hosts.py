@@ -139,10 +139,16 @@ async def test_live_pull_takes_over_a_preheat_of_the_same_at_once(tmp_path: Path
     assert ended["state"] == "success"
 
 
-async def test_preheat_gives_way_to_a_live_pull_of_something_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("no_ranges", [False, True])
+async def test_preheat_gives_way_to_a_live_pull_of_something_else(
+    tmp_path: Path, *, no_ranges: bool
+) -> None:
+    data = random_bytes(40 << 20, seed=9)
     async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api) as hosts:
         live = source.add("/live", FILE, stall_after_bytes=1000)
-        source.add("/other", random_bytes(20 << 20, seed=9))
+        other = source.add("/other", data, no_ranges=no_ranges, stall_after_bytes=10 << 20)
+        job_id = (await api.preheat(urls=[source.url("/other")]))["id"]
+        await other.has_stalled.wait()
         pull = DownloadRequest(url=source.url("/live"))
         async with asyncio.TaskGroup() as tasks:
 
@@ -152,14 +158,17 @@ async def test_preheat_gives_way_to_a_live_pull_of_something_else(tmp_path: Path
 
             reading = tasks.create_task(read())
             await live.has_stalled.wait()
-            job_id = (await api.preheat(urls=[source.url("/other")]))["id"]
+            other.stall_after_bytes = -1
+            other.released.set()
             await asyncio.sleep(0.5)
             beside = await api.job(job_id)
             live.stall_after_bytes = -1
             live.released.set()
             assert await reading == FILE
         ended = await api.ended(job_id)
+        asked = [request for request in source.requests if request.path == "/other"]
 
     assert beside["state"] == "running"
-    assert beside["done_bytes"] < 5 << 20
+    assert beside["done_bytes"] < 25 << 20  # of which 10 were there, and some were on their way
     assert ended["state"] == "success"
+    assert len(asked) == (1 if no_ranges else 2)

@@ -2,7 +2,9 @@
 
 A live pull of the same task lifts the pace at once. When one of another task begins to read, a
 preheat closes its connection: what is on its way there, some megabytes, would still take the
-link. It opens another one, and reads from that so slowly that the kernel asks for little.
+link. It opens another one, and reads from that so slowly that the kernel asks for little. Of a
+source that gives no parts the connection is kept, since all would come again by another one: that
+only slows down, and what is on its way comes once.
 """
 
 import asyncio

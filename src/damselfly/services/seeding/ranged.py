@@ -25,8 +25,8 @@ RANGE_BYTES_MIN: Final = 8 << 20
 BLOCKS_LEFT: Final = 2  # the first answer is in the middle of one when it is cut
 
 
-def can_be_ranged(spec: TaskSpec, edition: Edition, answer: SourceAnswer) -> bool:
-    """Say whether parts of a content can be asked for safely, and are worth it.
+def gives_parts(spec: TaskSpec, edition: Edition, answer: SourceAnswer) -> bool:
+    """Say whether parts of a content can be asked for safely.
 
     Listings and bundles are made as they are read: their parts would be made twice.
     """
@@ -34,9 +34,14 @@ def can_be_ranged(spec: TaskSpec, edition: Edition, answer: SourceAnswer) -> boo
     return (
         not form
         and answer.accepts_ranges
-        and (edition.size_bytes or 0) >= RANGED_BYTES_MIN
+        and edition.size_bytes is not None
         and (spec.digest is not None or bool(answer.validators.if_range))
     )
+
+
+def can_be_ranged(spec: TaskSpec, edition: Edition, answer: SourceAnswer) -> bool:
+    """Say whether parts of a content can be asked for safely, and are worth it."""
+    return (edition.size_bytes or 0) >= RANGED_BYTES_MIN and gives_parts(spec, edition, answer)
 
 
 class ReadFirst(Protocol):

@@ -48,7 +48,7 @@ from damselfly.services.options import SourceOptions
 from damselfly.services.seeding.naming import edition_of
 from damselfly.services.seeding.pacing import GaveWayError, Pace
 from damselfly.services.seeding.peeking import look_into
-from damselfly.services.seeding.ranged import RangedReading, can_be_ranged
+from damselfly.services.seeding.ranged import RangedReading, can_be_ranged, gives_parts
 from damselfly.services.seeding.reading import BlockReader, Intake, Limit, WholeHasher
 from damselfly.services.seeding.sameness import check_same
 from damselfly.services.stores import drop_plain
@@ -87,14 +87,18 @@ class SeedListener(Protocol):
 class _Held:
     """A source's limit, and what holds back the reading of a task at the moment, if anything."""
 
-    def __init__(self, throttle: Limit, pacer: Callable[[], Pace | None], url: str) -> None:
+    def __init__(
+        self, throttle: Limit, pacer: Callable[[], Pace | None], url: str, *, can_be_left: bool
+    ) -> None:
         self._throttle = throttle
         self._pacer = pacer
         self._url = url
+        self._can_be_left = can_be_left
 
     async def take(self, count: int) -> None:
         if (pacer := self._pacer()) is not None:
-            pacer.check(self._url)
+            if self._can_be_left:  # what gives no parts would have to be read from its start
+                pacer.check(self._url)
             await pacer.take(count)
         await self._throttle.take(count)
 
@@ -430,6 +434,7 @@ class Seeding:
                 self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
                 lambda: self.pacers.get(spec.task_id),
                 spec.display_url,
+                can_be_left=gives_parts(spec, entry.edition, reading.answer),
             ),
             intake=intake,
             on_bytes=count,
