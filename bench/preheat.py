@@ -13,7 +13,7 @@ import os
 import platform
 import re
 import statistics
-import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,17 +22,19 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from engines.images import Pusher
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from engines.images import Blob, Pusher
 from engines.programs import Program, accepts, free_port
 from engines.registries import Registry
 from engines.swarm import BIN, Swarm, settings_of
 from network import SEED, Network, a_network, shell
 from preheat_events import send_events, some_blobs
-from pull_parts import MB, Skopeo, a_registry, an_image, at_most, line, size_of
+from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line, size_of
 from pull_rollout import REGISTRY_PORT, SUPERNODE_PORT, start_swarm
 
-RATE = 25 * MB  # of the link to the registry that `layer` imagines
-ASK_S = 0.005
+SECRET = "of-the-bench"  # token and secret of all that is started here
+ASK_S = 0.05
 KINDS = ("alone", "beside", "other")
 SOON_S = 200.0
 
@@ -50,7 +52,7 @@ def ask(address: str, method: str, path: str, value: Any = None) -> Any:  # noqa
 def ended(told: Callable[[], Any]) -> dict[str, Any]:
     """Return a job once it is over."""
     deadline_s = time.perf_counter() + SOON_S
-    while (job := told())["state"] in ("pending", "running"):
+    while (job := told()).get("state", "pending") in ("pending", "running"):
         if time.perf_counter() > deadline_s:
             raise TimeoutError(job)
         time.sleep(ASK_S)
@@ -87,41 +89,56 @@ def nginx_conf(folder: Path, body: str, listen: str) -> Path:
 
 
 def layer(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield how soon pushed layers are at the SuperNode."""
-    with tempfile.TemporaryDirectory(prefix="preheat-") as name, contextlib.ExitStack() as stack:
-        folder, port = Path(name), free_port()
-        swarm = Swarm(folder / "swarm")
-        stack.callback(swarm.close)
-        url = f"http://{swarm.supernode}/webhooks/distribution"
-        endpoint = {"name": "x", "url": url, "timeout": "5s", "threshold": 5, "backoff": "1s"}
+    """Yield how soon pushed layers are at the SuperNode, from a registry over a shaped link."""
+    with (
+        tempfile.TemporaryDirectory(prefix="preheat-") as name,
+        a_network(1, arguments.rate, 1000) as network,
+        contextlib.ExitStack() as stack,
+    ):
+        folder = Path(name)
+        listen = f"{network.address[SEED]}:{SUPERNODE_PORT}"
+        within = ("ip", "netns", "exec", network.space(SEED))
+        rate = arguments.rate * 125_000
+        stack.callback(Swarm(folder / "swarm", rate=rate, listen=listen, within=within).close)
+        endpoint = {
+            "name": "x",
+            "url": f"http://{listen}/webhooks/distribution",
+            "headers": {"Authorization": [f"Bearer {SECRET}"]},
+            "timeout": "5s",
+            "threshold": 5,
+            "backoff": "1s",
+        }
         registry = Registry(
-            folder / "registry", folder / "storage", notifications={"endpoints": [endpoint]}
+            *(folder / "registry", folder / "storage"),
+            listen=f"{network.address['h0']}:{REGISTRY_PORT}",
+            within=("ip", "netns", "exec", network.space("h0")),
+            notifications={"endpoints": [endpoint]},
         )
         stack.callback(registry.stop)
-        server = (
-            f"location / {{ proxy_set_header Host $http_host; proxy_pass {registry.url}; "
-            f"limit_rate {RATE}; }}"
-        )
-        host = stack.enter_context(nginx(folder / "nginx", server, port))
-        pusher = Pusher(f"http://{host}")
-        made = an_image("layers", total_mb=arguments.size)
-        yield "a layer of each size alone, 25 MB/s from the registry"
-        for number, blob in enumerate(made.layers, start=1):
-            pusher._push_blob("bench/image", blob)  # noqa: SLF001  # a push without its manifest
-            begun_s = time.perf_counter()
-            while len(ask(swarm.supernode, "GET", "/api/v1/preheats")["preheats"]) < number:
-                time.sleep(ASK_S)
+        yield f"layers pushed alone, {arguments.rate} Mbit/s from their registry to the SuperNode"
+        for number, blob in enumerate(an_image("layers", total_mb=arguments.size).layers, start=1):
+            _push(network, folder, registry.url, blob)
+            begun_s = time.time()
             path = f"/api/v1/preheats/{number}"
-            ended(lambda path=path: ask(swarm.supernode, "GET", path))  # type: ignore[misc]
-            seconds = time.perf_counter() - begun_s
-            begun_s = time.perf_counter()
-            blob_url = f"http://{host}/v2/bench/image/blobs/{blob.digest}"
-            subprocess.run(["curl", "-sf", "-o", "/dev/null", blob_url], check=True)
-            transfer_s = time.perf_counter() - begun_s
+            job = ended(lambda path=path: in_space(network, "GET", path))  # type: ignore[misc]
+            blob_url = f"{registry.url}/v2/{REPOSITORY}/blobs/{blob.digest}"
+            timed = ("curl", "-sSf", "-o", "/dev/null", "-w", "%{time_total}", blob_url)
+            transfer_s = float(shell(*within, *timed))
             size = len(blob.data) // MB
-            yield at_most(f"{size} MB: transfer alone {transfer_s:.2f} s; warm after", seconds,
-                          round(1.2 * transfer_s + 0.1, 2), "s")  # fmt: skip
-        pusher.close()
+            what = f"{size} MB: transfer alone {transfer_s:.2f} s; warm after"
+            limit_s = round(1.2 * transfer_s + 0.1, 2)
+            yield at_most(what, job["finished"] - begun_s, limit_s, "s")
+
+
+def _push(network: Network, folder: Path, registry: str, blob: Blob) -> None:
+    """Push a blob beside its registry, without a manifest."""
+    file = folder / "blob"
+    file.write_bytes(blob.data)
+    curl = ("ip", "netns", "exec", network.space("h0"), "curl", "-sSf")
+    begin = ("-X", "POST", "-D", "-", "-o", "/dev/null")
+    told = shell(*curl, *begin, f"{registry}/v2/{REPOSITORY}/blobs/uploads/")
+    (place,) = re.findall(r"(?im)^location: (\S+)", told)
+    shell(*curl, "-T", str(file), f"{place}&digest={blob.digest}")
 
 
 def pull(arguments: argparse.Namespace) -> Iterator[str]:
@@ -138,8 +155,8 @@ def pull(arguments: argparse.Namespace) -> Iterator[str]:
         for number in range(arguments.repeat):
             made = an_image(f"pull-{number}", total_mb=arguments.size)
             size = size_of(made)
-            pusher.push("bench/image", [f"v{number}"], made)
-            reference = f"{registry.host}/bench/image:v{number}"
+            pusher.push(REPOSITORY, [f"v{number}"], made)
+            reference = f"{registry.host}/{REPOSITORY}:v{number}"
             asked = {"images": [reference], "target": "share:100%"}
             (job,) = ask(swarm.supernode, "POST", "/api/v1/preheats", asked)["preheats"]
             path = f"/api/v1/preheats/{job['id']}"
@@ -164,7 +181,8 @@ def pull(arguments: argparse.Namespace) -> Iterator[str]:
 def in_space(network: Network, method: str, path: str, value: Any = None) -> Any:  # noqa: ANN401
     """Ask the SuperNode of a network, from where it is."""
     url = f"http://{network.address[SEED]}:{SUPERNODE_PORT}{path}"
-    data = () if value is None else ("-d", json.dumps(value))
+    data = ["-H", f"X-Damselfly-Token: {SECRET}"]
+    data += [] if value is None else ["-d", json.dumps(value)]
     space = ("ip", "netns", "exec", network.space(SEED))
     return json.loads(
         shell(
@@ -184,7 +202,7 @@ def hosts(arguments: argparse.Namespace) -> Iterator[str]:
         folder = Path(name)
         with a_registry(folder, "127.0.0.1:0") as beside:
             pusher = Pusher(beside.url)
-            pusher.push("bench/image", ["v1"], made)
+            pusher.push(REPOSITORY, ["v1"], made)
             pusher.close()
         within = ("ip", "netns", "exec", network.space(SEED))
         listen = f"{network.address[SEED]}:{REGISTRY_PORT}"
@@ -192,7 +210,7 @@ def hosts(arguments: argparse.Namespace) -> Iterator[str]:
         start_swarm(folder, network, registry, stack)
         while len(in_space(network, "GET", "/api/v1/hosts")["hosts"]) < arguments.hosts:
             time.sleep(0.1)
-        asked = {"images": [f"{registry.host}/bench/image:v1"], "target": "share:100%"}
+        asked = {"images": [f"{registry.host}/{REPOSITORY}:v1"], "target": "share:100%"}
         cost = network.usage()
         begun_s = time.perf_counter()
         told = _preheat(network, folder, asked)
@@ -320,16 +338,19 @@ def main() -> None:
     """Run one part and print its numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parts = parser.add_subparsers(required=True)
-    for part, size in ((layer, 200), (pull, 300), (hosts, 1074), (live, 100), (webhooks, 0)):
+    for part, size, rate in (
+        *((layer, 200, 200), (pull, 300, 0)),
+        *((hosts, 1074, 30), (live, 100, 80), (webhooks, 0, 1000)),
+    ):
         known = parts.add_parser(part.__name__)
         known.set_defaults(part=part)
         known.add_argument("--size", type=int, default=size, help="MB")
         known.add_argument("--hosts", type=int, default=16)
-        known.add_argument("--rate", type=int, default=1000 if part is webhooks else 80)
+        known.add_argument("--rate", type=int, default=rate, help="Mbit/s, or events/s")
         known.add_argument("--seconds", type=int, default=10)
         known.add_argument("--repeat", type=int, default=5)
     arguments = parser.parse_args()
-    os.environ["DAMSELFLY_API_TOKEN"] = "of-the-bench"  # all that is started here has it
+    os.environ["DAMSELFLY_API_TOKEN"] = os.environ["DAMSELFLY_WEBHOOK_SECRET"] = SECRET
     os.environ.pop("DAMSELFLY_CONFIG", None)
     kernel = platform.release().split("-")[0]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {kernel}"

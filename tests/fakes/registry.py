@@ -9,6 +9,7 @@ from typing import Any
 from fakes.source import FakeSource
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 
 def digest_of(data: bytes) -> str:
@@ -73,6 +74,21 @@ class FakeRegistry(FakeSource):
             self.add(path, image.manifest, headers=told, **options)
         for path, layer in zip(image.blob_paths, layers, strict=True):
             self.add(path, layer, headers=more, **options)
+        return image
+
+    def add_index(self, name: str, tag: str, images: Mapping[str, FakeImage]) -> FakeImage:
+        """Put an index there, of images that are in the same repository, by their platforms."""
+        manifests = []
+        for platform, image in images.items():
+            system, architecture = platform.split("/")
+            told = {"os": system, "architecture": architecture}
+            size = len(image.manifest)
+            manifests.append({"digest": image.digest, "size": size, "platform": told})
+        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests}
+        image = FakeImage(name, tag, json.dumps(index).encode(), {})
+        headers = {"Content-Type": INDEX_TYPE, "Docker-Content-Digest": image.digest}
+        for path in (image.tag_path, image.manifest_path):
+            self.add(path, image.manifest, headers=headers)
         return image
 
     @property

@@ -7,6 +7,9 @@ parents, sealed, failed, source granted, busy, holders told, banned, warm, stop 
 an encrypted edition, its data key for who asked.
 """
 
+from damselfly.core.digest import Digest
+from damselfly.core.task import TaskSpec
+from damselfly.errors import RemoteProtocolError
 from damselfly.wire.tagged import Codec, Message
 
 PROTOCOL = 1
@@ -75,6 +78,25 @@ class Join(Message, frozen=True, tag="join"):
     edition_id: str = ""
     held_count: int = 0
     is_encrypted: bool = False
+
+    def spec(self) -> TaskSpec:
+        """Return the task this asks for.
+
+        Raises:
+            UsageError: URL, digest or a header is none.
+            RemoteProtocolError: Its id does not follow from its fields.
+        """
+        spec = TaskSpec(
+            url=self.url,
+            digest=Digest.parse(self.digest) if self.digest else None,
+            tag=self.task_tag,
+            filtered_query=self.filtered_query,
+            headers=self.headers,
+            is_encrypted=self.is_encrypted,
+        )
+        if spec.task_id != self.task_id:
+            raise RemoteProtocolError("a join with a task id that does not follow from its fields")
+        return spec
 
     def __repr__(self) -> str:
         # Headers and queries are secrets.

@@ -73,6 +73,14 @@ class Api:
                     return list(reversed(jobs))
                 await asyncio.sleep(0.01)
 
+    async def sees(self, *host_ids: str) -> None:
+        """Wait until these hosts are here, and no others."""
+        async with asyncio.timeout(SOON_S):
+            while {
+                host["host_id"] for host in (await self.ask("GET", "/api/v1/hosts")).body["hosts"]
+            } != set(host_ids):
+                await asyncio.sleep(0.01)
+
     async def held(self) -> dict[str, bool]:
         """Return {URL: is it whole} of what the SuperNode has."""
         told = await self.ask("GET", "/api/v1/tasks")

@@ -32,16 +32,8 @@ async def some_hosts(folder: Path, api: Api) -> AsyncIterator[dict[str, PeerHost
             name: await stack.enter_async_context(a_host(folder, name, api.address, **options))
             for name, options in HOSTS.items()
         }
-        await seen(api, {"h-ann", "h-bob", "h-cid"})
+        await api.sees("h-ann", "h-bob", "h-cid")
         yield hosts
-
-
-async def seen(api: Api, wanted: set[str]) -> None:
-    async with asyncio.timeout(10):
-        while {
-            host["host_id"] for host in (await api.ask("GET", "/api/v1/hosts")).body["hosts"]
-        } != wanted:
-            await asyncio.sleep(0.01)
 
 
 def holds(host: PeerHost, url: str) -> bool:

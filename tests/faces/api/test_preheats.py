@@ -139,6 +139,31 @@ async def test_image_that_does_not_exist_fails_its_job(tmp_path: Path) -> None:
     assert "answered 404: there is nothing at this address" in job["error"]
 
 
+async def test_platform_that_the_index_lacks_fails_its_job_and_the_others_can_be_had(
+    tmp_path: Path,
+) -> None:
+    async with FakeRegistry() as registry, an_api(tmp_path) as api:
+        images = {
+            "linux/amd64": registry.add_image("lib/app", "amd64", LAYER),
+            "linux/arm64": registry.add_image("lib/app", "arm64", SMALL),
+        }
+        index = registry.add_index("lib/app", "v1", images)
+        name = f"{registry.host}/lib/app:v1"
+        asked: dict[str, Any] = {"images": [name], "platforms": ["linux/s390x"]}
+        missing = await api.ended((await api.preheat(**asked))["id"])
+        some = await api.preheat(images=[name], platforms=["linux/s390x", "linux/arm64"])
+        ended = await api.ended(some["id"])
+        there = await api.ended((await api.preheat(images=[name], platforms=["linux/arm64"]))["id"])
+
+    for job in (missing, ended):
+        assert (job["state"], job["contents"], job["content_done_count"]) == ("failure", [], 0)
+        told = "has nothing for linux/s390x; it has linux/amd64, linux/arm64"
+        assert f"/lib/app/manifests/{index.digest} {told}" in job["error"]
+    assert there["state"] == "success"
+    arm = images["linux/arm64"]
+    assert set(states(there)) == {index.digest, arm.digest, *arm.layers}
+
+
 async def test_registry_that_refuses_fails_its_job_and_the_job_can_be_run_again(
     tmp_path: Path,
 ) -> None:

@@ -433,7 +433,7 @@ class Preheating:
                 size = entry.edition.size_bytes or 0
                 entry.unpin()
             else:
-                size = await self._warmer.warm(HostId(place), spec, on_progress)
+                size = await self._warmer.warm(HostId(place), spec, self._pace(job), on_progress)
             on_progress(size, size)
         except DamselflyError as exc:
             error = exc

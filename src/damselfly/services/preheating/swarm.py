@@ -30,7 +30,7 @@ class Warmer(Protocol):
         """Return the hosts that are here."""
 
     async def warm(
-        self, host_id: HostId, spec: TaskSpec, on_progress: Callable[[int, int], None]
+        self, host_id: HostId, spec: TaskSpec, pace: Pace, on_progress: Callable[[int, int], None]
     ) -> int:
         """Return the length of a task when a host has it whole.
 

@@ -9,14 +9,16 @@ only slows down, and what is on its way comes once.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from damselfly.errors import SourceUnreachableError
+from damselfly.services.seeding.reading import Limit
 from damselfly.transport.throttle import Throttle
 
 TRICKLE_SHARE: Final = 0.02  # of a link; live pulls may lose 5 % at most
-PART_BYTES: Final = 256 << 10  # of what is waited for at a time, so that a trickle is even
+TURN_BYTES: Final = 256 << 10  # of what is waited for at a time, so that a trickle is even
+PACED_PART_BYTES: Final = 64 << 10  # between two looks: 50 ms of a slow link of 10 Mbit/s
 LOOK_S: Final = 0.1  # how soon the end of the last live pull is noticed
 
 
@@ -107,7 +109,7 @@ class Pace:
     async def take(self, count: int) -> None:
         """Take so many bytes, and wait until they may be read."""
         while count > 0 and not self.is_lifted:
-            part = min(count, PART_BYTES)
+            part = min(count, TURN_BYTES)
             count -= part
             pauses_s = (self._pacing.throttle.reserve(part), self._throttle.reserve(part))
             await self._wait(max(pauses_s))
@@ -126,3 +128,27 @@ class Pace:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._lifted.wait()
+
+
+class PacedLimit:
+    """A source's limit, and what holds back the reading of a task at the moment, if anything."""
+
+    def __init__(
+        self, limit: Limit, pace_now: Callable[[], Pace | None], url: str, *, can_be_left: bool
+    ) -> None:
+        self._limit = limit
+        self._pace_now = pace_now
+        self._url = url
+        self._can_be_left = can_be_left
+
+    async def take(self, count: int) -> None:
+        """Take so many bytes, and wait until they may be read.
+
+        Raises:
+            GaveWayError: The connection is to be closed.
+        """
+        if (pace := self._pace_now()) is not None:
+            if self._can_be_left:  # what gives no parts would have to be read from its start
+                pace.check(self._url)
+            await pace.take(count)
+        await self._limit.take(count)

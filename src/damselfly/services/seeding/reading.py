@@ -79,8 +79,10 @@ class BlockReader:
         intake: Intake,
         on_bytes: Callable[[int], None] = lambda _: None,
         stop_at: Callable[[], int | None] = lambda: None,
+        part_bytes: int = PART_BYTES,
     ) -> None:
         self._stop_at = stop_at
+        self._part_bytes = part_bytes
         self._entry = entry
         self._url = url
         self._throttle = throttle
@@ -148,7 +150,7 @@ class BlockReader:
     async def _fill(self, reading: SourceReading, block: memoryview) -> int:
         filled = 0
         while filled < len(block):
-            part = block[filled : filled + PART_BYTES]
+            part = block[filled : filled + self._part_bytes]
             count = await reading.read_into(part)
             self._on_bytes(count)
             await self._throttle.take(count)

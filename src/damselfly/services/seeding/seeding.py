@@ -46,10 +46,10 @@ from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
 from damselfly.services.seeding.naming import edition_of
-from damselfly.services.seeding.pacing import GaveWayError, Pace
+from damselfly.services.seeding.pacing import PACED_PART_BYTES, GaveWayError, Pace, PacedLimit
 from damselfly.services.seeding.peeking import look_into
 from damselfly.services.seeding.ranged import RangedReading, can_be_ranged, gives_parts
-from damselfly.services.seeding.reading import BlockReader, Intake, Limit, WholeHasher
+from damselfly.services.seeding.reading import PART_BYTES, BlockReader, Intake, WholeHasher
 from damselfly.services.seeding.sameness import check_same
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
@@ -82,25 +82,6 @@ class SeedListener(Protocol):
 
     def on_block(self, block_index: int, digest: bytes) -> None:
         """A block came from the source and is stored."""
-
-
-class _Held:
-    """A source's limit, and what holds back the reading of a task at the moment, if anything."""
-
-    def __init__(
-        self, throttle: Limit, pacer: Callable[[], Pace | None], url: str, *, can_be_left: bool
-    ) -> None:
-        self._throttle = throttle
-        self._pacer = pacer
-        self._url = url
-        self._can_be_left = can_be_left
-
-    async def take(self, count: int) -> None:
-        if (pacer := self._pacer()) is not None:
-            if self._can_be_left:  # what gives no parts would have to be read from its start
-                pacer.check(self._url)
-            await pacer.take(count)
-        await self._throttle.take(count)
 
 
 class Seeding:
@@ -336,6 +317,8 @@ class Seeding:
                 if reading is not None:
                     await reading.__aexit__(None, None, None)
                 reading = None
+                if (pacer := self.pacers.get(spec.task_id)) is not None:
+                    await pacer.take(entry.edition.block_bytes)  # else the next begins with a burst
             except SourceUnreachableError as exc:
                 # Each attempt that gave a block starts the count anew.
                 attempt = 1 if len(entry.held) > held_before else attempt + 1
@@ -430,12 +413,13 @@ class Seeding:
         reader = BlockReader(
             entry,
             url=spec.display_url,
-            throttle=_Held(
+            throttle=PacedLimit(
                 self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
                 lambda: self.pacers.get(spec.task_id),
                 spec.display_url,
                 can_be_left=gives_parts(spec, entry.edition, reading.answer),
             ),
+            part_bytes=PACED_PART_BYTES if spec.task_id in self.pacers else PART_BYTES,
             intake=intake,
             on_bytes=count,
             stop_at=stop_at,

@@ -4,18 +4,23 @@ A host is told over its session, and joins the swarm of the task like any other.
 source is shown for it stays here: the host shows a token of ours instead, which stands for what
 the preheat shows. So nobody's credentials reach a host, and the host, which showed nothing to
 the source, hands the content to nobody whom the source does not accept.
+
+A host whose own rules want the content as an encrypted one alone joins that task in place of
+the one that it was told: the token is good for it as well, so that it is read with what the
+preheat shows, and behind live pulls like it.
 """
 
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from damselfly.core.peer import Host, HostId
 from damselfly.core.task import TaskId, TaskSpec
 from damselfly.core.urls import identity_url
 from damselfly.errors import DamselflyError, TaskRejectedError
+from damselfly.services.seeding.pacing import Pace
 from damselfly.wire import session_messages as wire
 from damselfly.wire.session_messages import WARM_HEADER
 from damselfly.wire.told_errors import revive
@@ -27,13 +32,20 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class _Told:
-    """What a host was told to warm."""
+    """What a host was told to warm.
+
+    Attributes:
+        pace: Of its source, should that be read for this host alone.
+        is_live: The host has joined since for somebody who waits.
+    """
 
     spec: TaskSpec
     token: str
+    pace: Pace
     on_progress: OnProgress
     end: asyncio.Future[int]
     waiters: int = 0
+    is_live: bool = False
     gone: asyncio.TimerHandle | None = field(default=None)
 
 
@@ -50,7 +62,9 @@ class HostWarming:
         self._post = post
         self._told: dict[tuple[HostId, TaskId], _Told] = {}
 
-    async def warm(self, host_id: HostId, spec: TaskSpec, on_progress: OnProgress) -> int:
+    async def warm(
+        self, host_id: HostId, spec: TaskSpec, pace: Pace, on_progress: OnProgress
+    ) -> int:
         """Return the length of a task when a host has it whole.
 
         Raises:
@@ -61,7 +75,7 @@ class HostWarming:
         if told is None:
             end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             end.add_done_callback(lambda each: each.cancelled() or each.exception())
-            told = self._told[key] = _Told(spec, secrets.token_hex(16), on_progress, end)
+            told = self._told[key] = _Told(spec, secrets.token_hex(16), pace, on_progress, end)
             self._tell(host_id, told)
         told.waiters += 1
         try:
@@ -99,13 +113,22 @@ class HostWarming:
 
     # --- what the SuperNode tells
 
-    def spec_of(self, host_id: HostId, spec: TaskSpec) -> TaskSpec | None:
-        """Return what a join stands for if it is one that was told; None: a live one."""
-        told = self._told.get((host_id, spec.task_id))
-        shown = dict(spec.headers).get(WARM_HEADER, "")
-        if told is None or not secrets.compare_digest(shown.encode(), told.token.encode()):
+    def on_join(self, host_id: HostId, spec: TaskSpec) -> TaskSpec | None:
+        """A host joins; return what that stands for if it is as it was told; None: it is live."""
+        told = self._told_of(host_id, spec)
+        if told is None:
             return None
-        return told.spec
+        shown = dict(spec.headers).get(WARM_HEADER, "")
+        told.is_live = not secrets.compare_digest(shown.encode(), told.token.encode())
+        return None if told.is_live else replace(told.spec, is_encrypted=spec.is_encrypted)
+
+    def pace_of(self, host_id: HostId, spec: TaskSpec) -> Pace | None:
+        """Return how fast the source may be read for a host that joined; None: it is live."""
+        told = self._told_of(host_id, spec)
+        return None if told is None or told.is_live else told.pace
+
+    def _told_of(self, host_id: HostId, spec: TaskSpec) -> _Told | None:
+        return self._told.get((host_id, replace(spec, is_encrypted=False).task_id))
 
     def on_host(self, host_id: HostId) -> None:
         """A host is here, perhaps again."""

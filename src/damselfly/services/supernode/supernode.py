@@ -10,7 +10,6 @@ import aiohttp
 
 from damselfly.clock import now_s
 from damselfly.core.access import Credential
-from damselfly.core.digest import Digest
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.events import (
     AccessAnswered,
@@ -265,25 +264,16 @@ class SuperNode:
     def _on_join(self, host_id: HostId, message: wire.Join) -> None:
         task_id = TaskId(message.task_id)
         try:
-            spec = TaskSpec(
-                url=message.url,
-                digest=Digest.parse(message.digest) if message.digest else None,
-                tag=message.task_tag,
-                filtered_query=message.filtered_query,
-                headers=message.headers,
-                is_encrypted=message.is_encrypted,
-            )
+            spec = message.spec()
         except UsageError as exc:
             failed = wire.Failed(task_id=task_id, error=type(exc).__name__, message=str(exc))
             self._post(host_id, failed)
             return
-        if spec.task_id != task_id:
-            raise RemoteProtocolError("a join with a task id that does not follow from its fields")
         if pause_s := self._shedding.join_pause_s(delay_s=self._loop_delay_s(), now_s=now_s()):
             self._metrics.put_off.labels("join").inc()
             self._post(host_id, wire.Busy(task_id=task_id, retry_after_s=pause_s))
             return
-        if (told := self.host_warming.spec_of(host_id, spec)) is not None:
+        if (told := self.host_warming.on_join(host_id, spec)) is not None:
             spec = told
         else:
             self.warming.on_live(task_id)
@@ -388,19 +378,20 @@ class SuperNode:
         return specs.pop(spec.task_id, None) is None
 
     def _start_seeding(self, instruction: EnsureSeeded) -> None:
-        if is_own := instruction.host_id == SUPERNODE:
-            spec = self._specs[SUPERNODE].pop(instruction.task_id)
-        else:
-            spec = self._specs[instruction.host_id][instruction.task_id]
+        host_id = instruction.host_id
+        specs, is_own = self._specs[host_id], host_id == SUPERNODE
+        spec = specs.pop(instruction.task_id) if is_own else specs[instruction.task_id]
+        pace = self.host_warming.pace_of(host_id, spec)
+        is_live = not is_own and pace is None
         name = f"seed {spec.task_id[:12]}"
-        seeding = self._tasks.create_task(self._seed(spec, instruction.host_id), name=name)
-        if is_own:
-            self.warming.on_begun(spec.task_id, seeding)
+        seeding = self._tasks.create_task(self._seed(spec, host_id, is_live=is_live), name=name)
+        if not is_live:
+            self.warming.on_begun(spec.task_id, seeding, pace)
 
-    async def _seed(self, spec: TaskSpec, host_id: HostId) -> None:
+    async def _seed(self, spec: TaskSpec, host_id: HostId, *, is_live: bool) -> None:
         listener = SeedListener(self, self._authorising.credential_of(spec))
         try:
-            with contextlib.nullcontext() if host_id == SUPERNODE else self.pacing.live():
+            with self.pacing.live() if is_live else contextlib.nullcontext():
                 entry = await self._obtain(spec, listener, host_id)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))

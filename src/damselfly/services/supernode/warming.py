@@ -104,9 +104,13 @@ class Warming:
 
     # --- what the SuperNode tells
 
-    def on_begun(self, task_id: TaskId, seeding: asyncio.Task[None]) -> None:
-        """A seeding began for a wish."""
+    def on_begun(
+        self, task_id: TaskId, seeding: asyncio.Task[None], pace: Pace | None = None
+    ) -> None:
+        """A seeding began for a wish; with a pace, for one of a host that was told to have it."""
         self._seedings[task_id] = seeding
+        if pace is not None:
+            self._paces[task_id] = self._seeding.pacers[task_id] = pace
 
     def on_live(self, task_id: TaskId) -> None:
         """A host wants a task: what was begun for a wish goes on for it."""
