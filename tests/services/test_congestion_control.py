@@ -21,7 +21,7 @@ async def congestion_control_of_an_upload(folder: Path, name: str) -> str:
     edition = an_edition()
     fill(store.open(edition), a_content())
     options = UploadOptions(congestion_control=name)
-    uploads = Uploads(store, options, slots=1, metrics=Metrics())
+    uploads = Uploads(store, options, slots=1, trickle_bytes_per_s=1.0, metrics=Metrics())
     used: list[bytes] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:

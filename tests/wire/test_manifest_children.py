@@ -21,6 +21,7 @@ def test_manifest_names_its_config_and_layers() -> None:
     assert [each.is_elsewhere for each in children.layers] == [False, True]
     assert [each.size_bytes for each in children.layers] == [9, -1]
     assert children.images == ()
+    assert children.blobs == (children.config, children.layers[0])
 
 
 def test_index_names_images_for_platforms() -> None:
@@ -43,12 +44,14 @@ def test_artifact_names_blobs() -> None:
     children = children_of(json.dumps({"blobs": [{"digest": A}]}).encode())
 
     assert [str(each.digest) for each in children.layers] == [A]
+    assert children.blobs == children.layers
 
 
 @pytest.mark.parametrize(
     "told",
     [
         *({}, {"layers": []}, {"layers": 5}, {"layers": [{"digest": "x"}]}, {"config": {}}),
+        "no object",
         {"layers": [{"digest": A}] * 10_001},
         [],
     ],

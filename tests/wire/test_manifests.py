@@ -10,8 +10,6 @@ from damselfly.errors import RemoteProtocolError
 from damselfly.wire.manifests import (
     OCI_INDEX,
     OCI_MANIFEST,
-    Descriptor,
-    contents_named,
     media_type_of,
 )
 
@@ -56,23 +54,3 @@ def test_manifest_of_unknown_kind_has_no_type(manifest: bytes) -> None:
 def test_any_bytes_have_a_type_or_none(manifest: bytes) -> None:
     with contextlib.suppress(RemoteProtocolError):
         assert "/" in media_type_of(manifest)
-
-
-def test_contents_that_a_manifest_names() -> None:
-    digest = "sha256:" + "1" * 64
-    named = f'{{"mediaType":"t","digest":"{digest}","size":5}}'
-    blob = Descriptor(mediaType="t", digest=digest, size=5)
-
-    assert contents_named(f'{{"config":{named},"layers":[{named}]}}'.encode()) == (
-        [],
-        [blob, blob],
-    )
-    assert contents_named(f'{{"manifests":[{named}]}}'.encode()) == ([blob], [])
-
-
-@pytest.mark.parametrize(
-    "manifest", [b"", b"[]", b'{"layers":[{"digest":"x","mediaType":"t","size":1}]}']
-)
-def test_a_manifest_that_names_what_cannot_be_found_is_refused(manifest: bytes) -> None:
-    with pytest.raises(RemoteProtocolError, match="names nothing"):
-        contents_named(manifest)

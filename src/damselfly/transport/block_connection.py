@@ -24,6 +24,7 @@ from damselfly.errors import (
     RemoteProtocolError,
 )
 from damselfly.transport.wakeups import WakeUps
+from damselfly.wire.link_messages import PREHEAT_HEADER
 from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, PackedHeader
 
 HEAD_BYTES_MAX: Final = 8 << 10
@@ -32,6 +33,7 @@ HEAD_TIMEOUT_S: Final = 6.0  # a parent may let us wait for a slot: see uploads.
 STALL_TIMEOUT_S: Final = 2.0  # no byte for so long: the study wants 1 to 2 s
 IDLE_CONNECTIONS_MAX: Final = 2  # per address; one request per pair, and a granted one
 RETRY_AFTER_S: Final = 0.25
+PREHEAT_LINE: Final = f"{PREHEAT_HEADER}: 1\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +221,7 @@ class BlockConnections:
         frame: memoryview,
         *,
         parent: str,
+        is_preheat: bool = False,
         codecs: Collection[int] = (),
         ciphers: Collection[int] = (),
     ) -> BlockAnswer:
@@ -232,6 +235,7 @@ class BlockConnections:
             block_index: The block.
             frame: Room for the longest packed block that is right, and no more.
             parent: Its id, for messages.
+            is_preheat: Nobody waits for it; the parent serves others first.
             codecs: Ids of the codecs that can be read here, besides 0.
             ciphers: The same of ciphers.
 
@@ -242,7 +246,8 @@ class BlockConnections:
             f"GET /v1/editions/{edition_id}/blocks/{block_index} HTTP/1.1\r\n"
             f"Host: {address}\r\nDamselfly-Host: {self._host_id}\r\n"
             f"Damselfly-Running: {self.running_count}\r\n"
-            f"Damselfly-Codecs: {', '.join(map(str, codecs))}\r\n\r\n"
+            f"Damselfly-Codecs: {', '.join(map(str, codecs))}\r\n"
+            f"{PREHEAT_LINE if is_preheat else ''}\r\n"
         ).encode()
         for _ in range(2):  # a kept connection may have been closed by the other side
             exchange, is_kept = await self._connect(address, parent)

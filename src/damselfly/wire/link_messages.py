@@ -8,6 +8,7 @@ also grants seed blocks. Bytes travel by `GET /v1/editions/{edition_id}/blocks/{
 from damselfly.wire.tagged import Codec, Message
 
 PROTOCOL = 1
+PREHEAT_HEADER = "Damselfly-Preheat"  # of a GET of a block that nobody waits for
 
 
 class LinkHello(Message, frozen=True, tag="link_hello"):

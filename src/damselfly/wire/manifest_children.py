@@ -71,6 +71,12 @@ class Children:
     config: Descriptor | None = None
     layers: tuple[Descriptor, ...] = ()
 
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers that the registry has."""
+        here = tuple(each for each in self.layers if not each.is_elsewhere)
+        return here if self.config is None else (self.config, *here)
+
 
 _children_decoder: msgspec.json.Decoder[_ManifestTold] = msgspec.json.Decoder(_ManifestTold)
 

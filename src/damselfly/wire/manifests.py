@@ -4,8 +4,7 @@ from typing import Final
 
 import msgspec
 
-from damselfly.core.digest import Digest
-from damselfly.errors import RemoteProtocolError, TaskSpecError
+from damselfly.errors import RemoteProtocolError
 from damselfly.wire.json_values import UNREADABLE
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -23,41 +22,7 @@ class _Manifest(msgspec.Struct):
     layers: list[msgspec.Raw] | None = None
 
 
-class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a manifest says of a content that it names."""
-
-    mediaType: str  # noqa: N815  # the field's name
-    digest: str
-    size: int
-    annotations: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class _Naming(msgspec.Struct):
-    """As much of a manifest as names other contents."""
-
-    manifests: list[Descriptor] = msgspec.field(default_factory=list)
-    layers: list[Descriptor] = msgspec.field(default_factory=list)
-    config: Descriptor | None = None
-
-
 _decoder: msgspec.json.Decoder[_Manifest] = msgspec.json.Decoder(_Manifest)
-_naming_decoder: msgspec.json.Decoder[_Naming] = msgspec.json.Decoder(_Naming)
-
-
-def contents_named(manifest: bytes) -> tuple[list[Descriptor], list[Descriptor]]:
-    """Return the manifests that an index names, and the blobs that a manifest names.
-
-    Raises:
-        RemoteProtocolError: It is no manifest, or names what has no digest.
-    """
-    try:
-        named = _naming_decoder.decode(manifest)
-        blobs = [*([named.config] if named.config else []), *named.layers]
-        for each in (*named.manifests, *blobs):
-            Digest.parse(each.digest)
-    except (*UNREADABLE, TaskSpecError) as exc:
-        raise RemoteProtocolError("a manifest that names nothing that can be found") from exc
-    return named.manifests, blobs
 
 
 def media_type_of(manifest: bytes) -> str:

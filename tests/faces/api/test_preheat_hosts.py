@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from damselfly.clock import now_s
 from damselfly.errors import SourceRefusedError
 from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.wire.local_messages import DownloadRequest
@@ -164,3 +167,53 @@ async def test_preheat_gives_way_to_a_live_pull_of_something_else(
     assert beside["done_bytes"] < 25 << 20  # of which 10 were there, and some were on their way
     assert ended["state"] == "success"
     assert len(asked) == (1 if no_ranges else 2)
+
+
+@contextlib.asynccontextmanager
+async def a_live_upload(api: Api, url: str) -> AsyncIterator[None]:
+    """Have the SuperNode send a block of a content to somebody who takes nothing of it yet."""
+    tasks = (await api.ask("GET", "/api/v1/tasks")).body["tasks"]
+    (edition_id,) = (task["edition_id"] for task in tasks if task["url"] == url)
+    host, _, port = api.address.rpartition(":")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or all of it would fit
+    sock.setblocking(False)  # noqa: FBT003
+    await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
+    request = f"GET /v1/editions/{edition_id}/blocks/0 HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(request.encode())
+    assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+    yield
+    writer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels share the link")
+async def test_blocks_of_a_preheat_trickle_beside_live_ones_until_somebody_waits_for_them(
+    tmp_path: Path,
+) -> None:
+    large = random_bytes(8 << 20, seed=5)
+    async with (
+        FakeSource() as source,
+        an_api(tmp_path, link_rate_bytes_per_s=16e6) as api,  # a trickle of 320 kB/s
+        some_hosts(tmp_path, api) as hosts,
+    ):
+        for path in ("/live", "/other"):
+            source.add(path, large)
+            await api.ended((await api.preheat(urls=[source.url(path)]))["id"])
+        async with a_live_upload(api, source.url("/live")):
+            asked: dict[str, Any] = {"urls": [source.url("/other")], "target": "hosts:h-ann"}
+            job_id = (await api.preheat(**asked))["id"]
+            await asyncio.sleep(1)
+            beside = await api.job(job_id)
+            begun_s = now_s()
+            pull = DownloadRequest(url=source.url("/other"))
+            async with hosts["ann"].downloads.read(pull) as content:
+                assert await content.read_all(bytes_max=len(large)) == large
+            took_s = now_s() - begun_s
+            ended = await api.ended(job_id)
+
+    assert beside["state"] == "running"
+    assert beside["done_bytes"] - len(large) < 3 << 20
+    assert took_s < 10  # it would trickle for twenty seconds more
+    assert ended["state"] == "success"

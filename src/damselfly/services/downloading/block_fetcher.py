@@ -18,6 +18,7 @@ from damselfly.errors import (
     PluginError,
 )
 from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.seeding.pacing import Pace
 from damselfly.services.seeding.reading import Limit
 from damselfly.services.seeding.storing import store_packed
 from damselfly.storage.store import StoredEdition
@@ -105,6 +106,7 @@ class BlockFetcher:
             answer = await self._parts.connections.fetch(
                 *(address, edition.edition_id, block_index, frame),
                 parent=host_id,
+                is_preheat=isinstance(self._throttle, Pace) and not self._throttle.is_lifted,
                 codecs=self._parts.codecs,
                 ciphers=(edition.cipher,) if edition.cipher else (),
             )

@@ -99,8 +99,7 @@ class DownloadRun:
 
     def progress(self) -> DownloadProgress:
         """Return how far it is."""
-        entry = self.entry
-        size = entry.edition.size_bytes if entry else None
+        size = self.entry.edition.size_bytes if self.entry else None
         return self.tally.progress(size_bytes=size, parent_count=len(self._peers))
 
     def read_along(self, reader: int, block_index: int | None) -> None:
@@ -128,6 +127,7 @@ class DownloadRun:
         self._own_reading = OwnReading(self._parts, spec, self, throttle=self._throttle)
         if not self._is_done:
             self._join()
+            self._fetches.hurry()
 
     def start(self) -> None:
         """Begin."""

@@ -2,7 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
+from damselfly.clock import now_s
 from damselfly.core.downloading.events import BlockStored, Event
 from damselfly.core.peer import HostId
 from damselfly.errors import DamselflyError, ParentError
@@ -10,7 +14,18 @@ from damselfly.services.downloading.block_fetcher import failed_fetch
 from damselfly.services.downloading.open_edition import OpenEdition
 from damselfly.telemetry.log import get_log
 
+SLOW_S: Final = 1.0  # what has run so long may be held back where it comes from
+
 log = get_log()
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A fetch under way; `again` begins it anew in its own place."""
+
+    task: asyncio.Task[None]
+    since_s: float
+    again: Callable[[], None]
 
 
 class Fetches:
@@ -32,7 +47,7 @@ class Fetches:
         self._tell = tell
         self._count = count
         self._give_up = give_up
-        self._running: dict[tuple[int, HostId], asyncio.Task[None]] = {}
+        self._running: dict[tuple[int, HostId], _Running] = {}
 
     def start(
         self,
@@ -44,17 +59,28 @@ class Fetches:
     ) -> None:
         """Fetch a block from a parent."""
         fetch = self._fetch(opened, block_index, host_id, address)
-        self._running[block_index, host_id] = tasks.create_task(fetch)
+        self._running[block_index, host_id] = _Running(
+            task=tasks.create_task(fetch),
+            since_s=now_s(),
+            again=partial(self.start, tasks, opened, block_index, host_id, address),
+        )
 
     def cancel(self, block_index: int, host_id: HostId) -> None:
         """End a fetch that nobody needs any more, if it runs."""
-        if (fetch := self._running.get((block_index, host_id))) is not None:
-            fetch.cancel()
+        if (running := self._running.get((block_index, host_id))) is not None:
+            running.task.cancel()
+
+    def hurry(self, *, slow_s: float = SLOW_S) -> None:
+        """Somebody waits from now on: what is slow is asked for anew, and not as a preheat."""
+        begun_s = now_s() - slow_s
+        for running in [each for each in self._running.values() if each.since_s < begun_s]:
+            running.task.cancel()
+            running.again()
 
     def cancel_all(self) -> None:
         """End all."""
-        for fetch in self._running.values():
-            fetch.cancel()
+        for running in self._running.values():
+            running.task.cancel()
         self._running.clear()
 
     async def _fetch(
@@ -68,9 +94,12 @@ class Fetches:
             del self._running[key]
             self._tell(failed_fetch(block_index, host_id, exc))
         except DamselflyError as exc:
+            del self._running[key]
             self._give_up(exc)
         except asyncio.CancelledError:
-            self._running.pop(key, None)
+            running = self._running.get(key)
+            if running is not None and running.task is asyncio.current_task():
+                del self._running[key]
             raise
         else:
             del self._running[key]

@@ -110,7 +110,13 @@ class PeerHost:
         self._sources = sources
         self._ciphers = Ciphers()
         rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
-        self.uploads = Uploads(store, options.uploads, slots=options.uploads.slots, metrics=metrics)
+        self.uploads = Uploads(
+            store,
+            options.uploads,
+            slots=options.uploads.slots,
+            trickle_bytes_per_s=TRICKLE_BYTES_PER_S,
+            metrics=metrics,
+        )
         self.links = Links(
             host_id=options.host_id,
             held_of=self._held_of,

@@ -1,6 +1,7 @@
 """Giving blocks to others: slots, a fair queue, and bytes that the kernel sends.
 
-Who is served when is decided in `core/uploading.py`.
+Who is served when is decided in `core/uploading.py`. What preheats ask for has slots of its own,
+and gives way to all else: see `giving_way.py`.
 """
 
 import asyncio
@@ -18,9 +19,11 @@ from damselfly.core.task import EditionId, is_edition_id
 from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
 from damselfly.errors import DamselflyError
 from damselfly.services.options import UploadOptions
+from damselfly.services.peering.giving_way import GivingWay
 from damselfly.storage.store import BlockStore, SendableBlock, StoredEdition
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.throttle import Throttle
+from damselfly.wire.link_messages import PREHEAT_HEADER
 from damselfly.wire.packed_block import (
     CODEC_IDENTITY,
     HEADER_BYTES,
@@ -96,12 +99,24 @@ class Uploads:
         options: UploadOptions,
         *,
         slots: int,
+        trickle_bytes_per_s: float,
         metrics: Metrics,
         on_sent: Callable[[EditionId, int, str], None] | None = None,
     ) -> None:
+        """Make them.
+
+        Args:
+            store: Of these blocks.
+            options: How they are sent.
+            slots: Uploads at a time, and as many of preheats.
+            trickle_bytes_per_s: What is left to preheats beside other uploads.
+            metrics: Where they are counted.
+            on_sent: Told of each that has ended.
+        """
         self._store = store
         self._congestion_control = options.congestion_control
-        self._slots = UploadSlots(slots)
+        self._slots, self._preheat_slots = UploadSlots(slots), UploadSlots(slots)
+        self._giving_way = GivingWay(trickle_bytes_per_s)
         self._throttle = Throttle(options.rate_bytes_per_s)
         self._metrics = metrics
         self._on_sent = on_sent
@@ -109,7 +124,7 @@ class Uploads:
     @property
     def load(self) -> int:
         """Uploads running and waiting."""
-        return self._slots.load
+        return self._slots.load + self._preheat_slots.load
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer `GET /v1/editions/{edition_id}/blocks/{block_index}`."""
@@ -121,15 +136,18 @@ class Uploads:
         codecs = _codecs_told(request.headers.get("Damselfly-Codecs", ""))
         running_text = request.headers.get("Damselfly-Running", "")
         running_count = int(running_text) if re.fullmatch(r"\d{1,4}", running_text) else 0
-        async with self._slots.slot(host_id, running_count) as has_slot:
-            if not has_slot:
-                self._metrics.uploads_refused.inc()
-                raise web.HTTPTooManyRequests(
-                    text="all upload slots are taken\n",
-                    headers={"Retry-After": f"{RETRY_AFTER_S:g}"},
-                )
-            name = EditionId(edition_id), int(index_text)
-            return await self._send(request, name, host_id, codecs)
+        is_preheat = PREHEAT_HEADER in request.headers
+        slots = self._preheat_slots if is_preheat else self._slots
+        with contextlib.nullcontext() if is_preheat else self._giving_way.live():
+            async with slots.slot(host_id, running_count) as has_slot:
+                if not has_slot:
+                    self._metrics.uploads_refused.inc()
+                    raise web.HTTPTooManyRequests(
+                        text="all upload slots are taken\n",
+                        headers={"Retry-After": f"{RETRY_AFTER_S:g}"},
+                    )
+                name = EditionId(edition_id), int(index_text)
+                return await self._send(request, name, host_id, codecs)
 
     async def _send(
         self,
@@ -201,6 +219,24 @@ class Uploads:
         if transport is None:
             raise ConnectionResetError("the child is gone")
         _limit_child(transport, self._congestion_control)
+        is_preheat = PREHEAT_HEADER in request.headers
+        with self._giving_way.preheat(transport) if is_preheat else contextlib.nullcontext():
+            await self._send_body(response, transport, block, header, plain)
+            body_crc32c = block.body_crc32c if plain is None else crc32c.crc32c(plain)
+            await response.write(trailer(head, body_crc32c))
+            await response.write_eof()
+            if is_preheat:
+                await self._giving_way.drained(transport)
+        return response
+
+    async def _send_body(
+        self,
+        response: web.StreamResponse,
+        transport: asyncio.Transport,
+        block: SendableBlock,
+        header: PackedHeader,
+        plain: bytes | None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         step = SEND_BYTES if self._throttle.is_limited else header.body_bytes
         for start in range(0, header.body_bytes, step):
@@ -210,10 +246,6 @@ class Uploads:
                 await loop.sendfile(transport, block.file, block.offset + start, count)
             else:
                 await response.write(plain[start : start + count])
-        body_crc32c = block.body_crc32c if plain is None else crc32c.crc32c(plain)
-        await response.write(trailer(head, body_crc32c))
-        await response.write_eof()
-        return response
 
 
 def _codecs_told(text: str) -> frozenset[int]:

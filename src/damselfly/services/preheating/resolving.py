@@ -190,12 +190,12 @@ class Resolving:
                 children = children_of(await self._read(place, manifest, pace))
                 contents.append(manifest)
                 images += children.images
-                if children.config:
-                    contents.append(place.content(name, PathKind.BLOB, children.config, "config"))
                 contents += [
-                    place.content(name, PathKind.BLOB, each, "layer")
-                    for each in children.layers
-                    if not each.is_elsewhere
+                    place.content(
+                        *(name, PathKind.BLOB, each),
+                        what="config" if each is children.config else "layer",
+                    )
+                    for each in children.blobs
                 ]
             if not images:
                 break

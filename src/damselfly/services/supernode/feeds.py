@@ -13,6 +13,7 @@ from damselfly.core.task import EditionId, TaskId
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.peering.links import Links
 from damselfly.services.peering.uploads import Uploads
+from damselfly.services.seeding.pacing import TRICKLE_SHARE
 from damselfly.services.supernode.block_feed import BlockFeed, Post
 from damselfly.services.supernode.seed_grants import SeedGrants
 from damselfly.storage.store import BlockStore, StoredEdition
@@ -53,6 +54,7 @@ class Feeds:
             store,
             options.uploads,
             slots=UPLOADS_PER_SLOT * options.uploads.slots,
+            trickle_bytes_per_s=TRICKLE_SHARE * options.link_rate_bytes_per_s,
             metrics=metrics,
             on_sent=self._on_sent,
         )

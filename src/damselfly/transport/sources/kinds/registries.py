@@ -28,7 +28,8 @@ from damselfly.transport.sources.accounts import Accounts, basic, user_of
 from damselfly.transport.sources.chunks import read_whole
 from damselfly.transport.sources.http import HttpReading, HttpSource
 from damselfly.wire.challenges import parse_challenge, token_url
-from damselfly.wire.manifests import MANIFEST_BYTES_MAX, contents_named, media_type_of
+from damselfly.wire.manifest_children import MANIFEST_TYPES, children_of
+from damselfly.wire.manifests import MANIFEST_BYTES_MAX, OCI_INDEX, media_type_of
 from damselfly.wire.registry_paths import Kind, RegistryPath, parse_image_path
 
 T = TypeVar("T")
@@ -36,11 +37,7 @@ T = TypeVar("T")
 OK, UNAUTHORIZED = 200, 401
 TOKENS_MAX: Final = 256
 DEPTH_MAX: Final = 4  # an index of indexes is rare, a deeper one is a trap
-ACCEPTED: Final = (
-    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
-    "application/vnd.docker.distribution.manifest.v2+json, "
-    "application/vnd.docker.distribution.manifest.list.v2+json, */*"
-)
+ACCEPTED: Final = ", ".join((*MANIFEST_TYPES, "*/*"))
 LAYOUT: Final = '{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -95,7 +92,7 @@ class RegistrySource:
         reference = {"org.opencontainers.image.ref.name": place.tag} if place.tag else {}
         index = {
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": OCI_INDEX,
             "manifests": [
                 {
                     "mediaType": media_type,
@@ -128,15 +125,16 @@ class RegistrySource:
         digest = Digest("sha256", hashlib.sha256(body).hexdigest())
         try:
             media_type = media_type_of(body)
-            manifests, blobs = contents_named(body)
+            children = children_of(body)
         except RemoteProtocolError as exc:
             raise SourceBrokenError(url=spec.display_url, reason=str(exc)) from exc
-        found[str(digest)] = _member(f"{base}@{digest}", str(digest), len(body))
-        for blob in blobs:
-            found[blob.digest] = _member(f"{base}/blobs/{blob.digest}", blob.digest, blob.size)
-        for manifest in manifests:
-            if manifest.digest not in found:
-                below = replace(spec, url=f"{base}@{manifest.digest}")
+        found[str(digest)] = _member(f"{base}@{digest}", digest, len(body))
+        for blob in children.blobs:
+            url = f"{base}/blobs/{blob.digest}"
+            found[str(blob.digest)] = _member(url, blob.digest, blob.size_bytes)
+        for image in children.images:
+            if str(image.digest) not in found:
+                below = replace(spec, url=f"{base}@{image.digest}")
                 await self._walk(below, base, found, depth=depth + 1)
         return digest, media_type, len(body)
 
@@ -216,6 +214,7 @@ def _place_of(spec: TaskSpec) -> RegistryPath:
     return place
 
 
-def _member(url: str, digest: str, size: int) -> Member:
-    algorithm, _, value = digest.partition(":")
-    return Member(path=f"blobs/{algorithm}/{value}", url=url, size_bytes=size, digest=digest)
+def _member(url: str, digest: Digest, size: int) -> Member:
+    path = f"blobs/{digest.algorithm}/{digest.value}"
+    size_bytes = size if size >= 0 else None
+    return Member(path=path, url=url, size_bytes=size_bytes, digest=str(digest))
