@@ -36,6 +36,17 @@ def body_bytes_max(plain_bytes: int) -> int:
 BODY_BYTES_MAX: Final = body_bytes_max(BLOCK_BYTES_MAX)
 
 
+def frame_bytes_max(plain_bytes: int, *, is_packed: bool) -> int:
+    """Return how long a block can be as it travels, with header and trailer.
+
+    Args:
+        plain_bytes: Its own length.
+        is_packed: Its body may be compressed or sealed.
+    """
+    body_bytes = body_bytes_max(plain_bytes) if is_packed else plain_bytes
+    return HEADER_BYTES + body_bytes + TRAILER_BYTES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedHeader:
     """What stands before the body.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Final
 
@@ -11,11 +12,13 @@ from damselfly.core.peer import Host
 from damselfly.core.task import Edition, TaskSpec
 from damselfly.errors import NoProviderError, ParentError
 from damselfly.services.downloading.downloads import Downloads
-from damselfly.services.seeding.storing import store_block
+from damselfly.services.seeding.storing import store_answer
 from damselfly.storage.store import StoredEdition
-from damselfly.transport.block_connection import BlockConnections
+from damselfly.transport.block_connection import BlockAnswer, BlockConnections
+from damselfly.wire.codecs.codec import Buffer
 from damselfly.wire.local_messages import DownloadRequest
-from damselfly.wire.packed_block import HEADER_BYTES, TRAILER_BYTES, trailer
+from damselfly.wire.packed_block import frame_bytes_max, trailer
+from damselfly.wire.packing import Codecs, Packed, unpack
 
 HOLDERS_ASKED_MAX: Final = 8
 
@@ -58,17 +61,24 @@ async def repair_from_holders(
     holders: Sequence[Host],
     entry: StoredEdition,
     digests: dict[int, bytes],
+    *,
+    codecs: Codecs,
 ) -> None:
     """Get missing blocks whose digests are known, one by one, from hosts that hold the edition.
 
+    They come as they travel in any download, compressed and sealed as the edition lies there; of
+    an encrypted one the key must be here, since digests are over plain bytes.
+
     Raises:
         NoProviderError: None of them gave one.
+        PluginError: The edition's cipher failed, or a codec.
         StorageError: It cannot be written.
     """
     entry.pin()
     try:
         for index, digest in digests.items():
-            await _repair_block(connections, holders[:HOLDERS_ASKED_MAX], entry, index, digest)
+            asked = holders[:HOLDERS_ASKED_MAX]
+            await _repair_block(connections, asked, entry, index, digest, codecs)
         await asyncio.to_thread(entry.seal, None)
     finally:
         entry.unpin()
@@ -80,31 +90,56 @@ async def _repair_block(
     entry: StoredEdition,
     index: int,
     digest: bytes,
+    codecs: Codecs,
 ) -> None:
+    def unpacked(packed: Packed) -> Buffer:
+        return unpack(packed.header, packed.body, codecs=codecs, key=entry.data_key)
+
+    store = partial(store_answer, entry, expected=digest, unpack=unpacked)
     for holder in holders:
         try:
-            body = await fetch_body(connections, holder, entry.edition, index)
+            answer = await fetch_block(connections, holder, entry.edition, index, codecs=codecs)
         except ParentError:
             continue
-        if await asyncio.to_thread(store_block, entry, index, body, digest):
+        if not await asyncio.to_thread(store, answer):
             return
     raise NoProviderError(reason="no host that holds it gave it", missing_count=1)
+
+
+async def fetch_block(
+    connections: BlockConnections,
+    holder: Host,
+    edition: Edition,
+    index: int,
+    *,
+    codecs: Codecs,
+) -> BlockAnswer:
+    """Return a block as a host gave it, whole, but not yet compared with anything.
+
+    Raises:
+        ParentError: It did not give it.
+    """
+    length = len(edition.layout.span(index))
+    frame = memoryview(bytearray(frame_bytes_max(length, is_packed=edition.is_packed)))
+    return await connections.fetch(
+        *(holder.address, edition.edition_id, index, frame),
+        parent=holder.host_id,
+        codecs=codecs,
+        ciphers=(edition.cipher,) if edition.cipher else (),
+    )
 
 
 async def fetch_body(
     connections: BlockConnections, holder: Host, edition: Edition, index: int
 ) -> memoryview:
-    """Return the plain bytes of a block from a host, whole, but not yet compared with a digest.
+    """Return the bytes of a block of a plain edition from a host, not compared with a digest.
 
     Raises:
         ParentError: It did not give them.
     """
-    length = len(edition.layout.span(index))
-    frame = memoryview(bytearray(HEADER_BYTES + length + TRAILER_BYTES))
-    answer = await connections.fetch(
-        holder.address, edition.edition_id, index, frame, parent=holder.host_id
-    )
+    answer = await fetch_block(connections, holder, edition, index, codecs={})
     crc = await asyncio.to_thread(crc32c.crc32c, answer.body)
-    if len(answer.body) != length or trailer(answer.header_bytes, crc) != answer.trailer:
+    is_whole = len(answer.body) == len(edition.layout.span(index))
+    if not is_whole or trailer(answer.header_bytes, crc) != answer.trailer:
         raise ParentError(parent=holder.host_id, reason="it sent a broken block")
     return answer.body

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import crc32c
+from functools import partial
 
 from damselfly.clock import now_s, thread_cpu_s
 from damselfly.core.downloading.events import Failure, FetchFailed
@@ -20,19 +19,12 @@ from damselfly.errors import (
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.seeding.pacing import Pace
 from damselfly.services.seeding.reading import Limit
-from damselfly.services.seeding.storing import store_packed
+from damselfly.services.seeding.storing import store_answer
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.block_connection import BlockAnswer
 from damselfly.wire.codecs.codec import Buffer
-from damselfly.wire.packed_block import (
-    CODEC_IDENTITY,
-    HEADER_BYTES,
-    TRAILER_BYTES,
-    PackedHeader,
-    body_bytes_max,
-    trailer,
-)
+from damselfly.wire.packed_block import CODEC_IDENTITY, PackedHeader, frame_bytes_max
 from damselfly.wire.packing import Packed, unpack
 
 log = get_log()
@@ -96,13 +88,14 @@ class BlockFetcher:
         length = self._length_of(block_index)
         await self._throttle.take(length)
         await self._parts.throttle.take(length)
-        longest = self._frame_bytes(self._entry.edition.block_bytes)
+        edition = self._entry.edition
+        longest = frame_bytes_max(edition.block_bytes, is_packed=edition.is_packed)
         buffer = await self._parts.frames.take(longest)
         started_s = now_s()
         outcome = "failed"
         try:
-            frame = memoryview(buffer)[: self._frame_bytes(length)]
-            edition = self._entry.edition
+            frame_bytes = frame_bytes_max(length, is_packed=edition.is_packed)
+            frame = memoryview(buffer)[:frame_bytes]
             answer = await self._parts.connections.fetch(
                 *(address, edition.edition_id, block_index, frame),
                 parent=host_id,
@@ -125,12 +118,6 @@ class BlockFetcher:
             self._parts.frames.give_back(buffer, is_reusable=outcome != "cancelled")
         return answer.header.plain_bytes
 
-    def _frame_bytes(self, plain_bytes: int) -> int:
-        """Return how long a packed block can be at most."""
-        is_packed = self._entry.edition.is_packed
-        body_bytes = body_bytes_max(plain_bytes) if is_packed else plain_bytes
-        return HEADER_BYTES + body_bytes + TRAILER_BYTES
-
     def _length_of(self, block_index: int) -> int:
         """Return the longest that a block can be; its length, once the size is known."""
         edition = self._entry.edition
@@ -152,21 +139,15 @@ class BlockFetcher:
         if plain_bytes > length or (is_of_known_size and plain_bytes != length):
             reason = f"it has {plain_bytes} bytes instead of {length}"
 
-        def check_and_store() -> str:
-            body_crc32c = crc32c.crc32c(answer.body)
-            if trailer(answer.header_bytes, body_crc32c) != answer.trailer:
-                return "its CRC is wrong"
-            return store_packed(
-                self._entry,
-                Packed(header, answer.body),
-                body_crc32c,
-                expected=expected,
-                unpack=self._unpack,
-                hash_along=self._hash_along,
-            )
-
+        store = partial(
+            store_answer,
+            *(self._entry, answer),
+            expected=expected,
+            unpack=self._unpack,
+            hash_along=self._hash_along,
+        )
         try:
-            reason = reason or await asyncio.to_thread(check_and_store)
+            reason = reason or await asyncio.to_thread(store)
         except PluginError as exc:
             if not header.codec or header.cipher:
                 raise

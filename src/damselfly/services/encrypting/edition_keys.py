@@ -104,11 +104,19 @@ class EditionKeys:
             if (entry.edition.cipher or not are_wanted) and await self._unlocks(entry)
         ]
 
-    async def _unlocks(self, entry: StoredEdition) -> bool:
-        if not entry.is_locked:
-            return True
-        try:
+    async def unlock(self, entry: StoredEdition) -> None:
+        """See to it that an entry can be read; does nothing when it can.
+
+        Raises:
+            KeyUnavailableError: The provider does not have its key any more, or cannot be asked.
+            PluginError: The provider failed, or the cipher is not known any more.
+        """
+        if entry.is_locked:
             entry.unlock(await self.unwrap(entry.edition))
+
+    async def _unlocks(self, entry: StoredEdition) -> bool:
+        try:
+            await self.unlock(entry)
         except DamselflyError as exc:  # it is a cache: what cannot be read is read anew
             edition_id = entry.edition.edition_id
             log.warning("edition_stays_locked", edition=edition_id, reason=str(exc))

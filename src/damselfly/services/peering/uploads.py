@@ -24,14 +24,8 @@ from damselfly.storage.store import BlockStore, SendableBlock, StoredEdition
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.throttle import Throttle
 from damselfly.wire.link_messages import PREHEAT_HEADER
-from damselfly.wire.packed_block import (
-    CODEC_IDENTITY,
-    HEADER_BYTES,
-    TRAILER_BYTES,
-    PackedHeader,
-    plain_header,
-    trailer,
-)
+from damselfly.wire.packed_block import CODEC_IDENTITY, HEADER_BYTES, TRAILER_BYTES, trailer
+from damselfly.wire.packing import Packed, pack
 
 SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
 # What is handed to the kernel and not sent yet; more would make a slot free long before its
@@ -165,39 +159,48 @@ class Uploads:
             block = entry.sendable(block_index)
             if block is None:
                 raise web.HTTPNotFound(text="this block is not held here\n")
-            plain = await self._plain_for(entry, block, codecs)
-            header = block.header
-            if plain is not None:
-                header = plain_header(edition_id, block_index, len(plain))
+            other = await self._form_for(entry, block, codecs)
             with self._metrics.uploads_running.track_inprogress():
-                response = await self._stream(request, block, header, plain)
+                response = await self._stream(request, block, other)
         except TimeoutError as exc:
             raise ConnectionResetError("the child takes no bytes") from exc
         finally:
             entry.unpin()
             if self._on_sent is not None:
                 self._on_sent(edition_id, block_index, host_id)
-        self._metrics.bytes_sent.inc(header.body_bytes)
+        self._metrics.bytes_sent.inc((other or block).header.body_bytes)
         return response
 
     @staticmethod
-    async def _plain_for(
+    async def _form_for(
         entry: StoredEdition, block: SendableBlock, codecs: Container[int]
-    ) -> bytes | None:
-        """Return the plain bytes of a block for a child that lacks its codec, else None.
+    ) -> Packed | None:
+        """Return a block packed without its codec for a child that lacks it, else None.
+
+        What is sealed leaves sealed, with the same key; that takes the key.
 
         Raises:
-            HTTPNotFound: They cannot be had, or must not leave in plain.
+            HTTPNotFound: It cannot be read here.
         """
         header = block.header
         if header.codec == CODEC_IDENTITY or header.codec in codecs:
             return None
-        if header.cipher:
-            raise web.HTTPNotFound(text="this block is held in a form that you cannot read\n")
+        key = entry.data_key
+        if header.cipher and key is None:  # plain bytes that are kept must not leave for it
+            raise web.HTTPNotFound(text="this block is sealed, and its key is not here\n")
         start = header.block_index * entry.edition.block_bytes
         span = Span(start, start + header.plain_bytes)
+
+        def packed_again() -> Packed:
+            return pack(
+                entry.read_span(span),
+                edition_id=header.edition_id,
+                block_index=header.block_index,
+                key=key,
+            )
+
         try:
-            return await asyncio.to_thread(entry.read_span, span)
+            return await asyncio.to_thread(packed_again)
         except DamselflyError as exc:
             raise web.HTTPNotFound(text=f"this block cannot be read here: {exc}\n") from exc
 
@@ -205,10 +208,10 @@ class Uploads:
         self,
         request: web.Request,
         block: SendableBlock,
-        header: PackedHeader,
-        plain: bytes | None,
+        other: Packed | None,
     ) -> web.StreamResponse:
-        """Send a block as it lies, or in plain."""
+        """Send a block as it lies, or in another form."""
+        header = (other or block).header
         head = header.encode()
         response = web.StreamResponse()
         response.content_type = "application/octet-stream"
@@ -221,8 +224,8 @@ class Uploads:
         _limit_child(transport, self._congestion_control)
         is_preheat = PREHEAT_HEADER in request.headers
         with self._giving_way.preheat(transport) if is_preheat else contextlib.nullcontext():
-            await self._send_body(response, transport, block, header, plain)
-            body_crc32c = block.body_crc32c if plain is None else crc32c.crc32c(plain)
+            await self._send_body(response, transport, block, other)
+            body_crc32c = block.body_crc32c if other is None else crc32c.crc32c(other.body)
             await response.write(trailer(head, body_crc32c))
             await response.write_eof()
             if is_preheat:
@@ -234,18 +237,18 @@ class Uploads:
         response: web.StreamResponse,
         transport: asyncio.Transport,
         block: SendableBlock,
-        header: PackedHeader,
-        plain: bytes | None,
+        other: Packed | None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        step = SEND_BYTES if self._throttle.is_limited else header.body_bytes
-        for start in range(0, header.body_bytes, step):
-            count = min(step, header.body_bytes - start)
+        body_bytes = (other or block).header.body_bytes
+        step = SEND_BYTES if self._throttle.is_limited else body_bytes
+        for start in range(0, body_bytes, step):
+            count = min(step, body_bytes - start)
             await self._throttle.take(count)
-            if plain is None:
+            if other is None:
                 await loop.sendfile(transport, block.file, block.offset + start, count)
             else:
-                await response.write(plain[start : start + count])
+                await response.write(other.body[start : start + count])
 
 
 def _codecs_told(text: str) -> frozenset[int]:

@@ -11,8 +11,9 @@ import crc32c
 from damselfly.errors import RemoteProtocolError
 from damselfly.services.compressing.compressor import Compressor
 from damselfly.storage.store import HeldBlock, StoredEdition
+from damselfly.transport.block_connection import BlockAnswer
 from damselfly.wire.codecs.codec import Buffer
-from damselfly.wire.packed_block import CODEC_IDENTITY, is_plain
+from damselfly.wire.packed_block import CODEC_IDENTITY, is_plain, trailer
 from damselfly.wire.packing import Packed, pack
 
 
@@ -53,21 +54,19 @@ def store_block(
     return digest
 
 
-def store_packed(
+def store_answer(
     entry: StoredEdition,
-    packed: Packed,
-    body_crc32c: int,
+    answer: BlockAnswer,
     *,
     expected: bytes,
     unpack: Callable[[Packed], Buffer],
-    hash_along: Callable[[int, memoryview], None],
+    hash_along: Callable[[int, memoryview], None] = lambda _, __: None,
 ) -> str:
     """Verify a block as it travelled and store it; return why not, empty when it is right.
 
     Args:
         entry: Where it goes.
-        packed: The block.
-        body_crc32c: CRC-32C of its body.
+        answer: The block.
         expected: The digest that it must have.
         unpack: Returns its plain bytes; see `wire/packing.py`.
         hash_along: Takes its plain bytes once it is stored, as long as they are in memory.
@@ -76,9 +75,13 @@ def store_packed(
         PluginError: The edition's cipher failed.
         StorageError: It cannot be stored.
     """
-    header, edition = packed.header, entry.edition
+    header, edition = answer.header, entry.edition
+    body_crc32c = crc32c.crc32c(answer.body)
+    if trailer(answer.header_bytes, body_crc32c) != answer.trailer:
+        return "its CRC is wrong"
     if (header.cipher, header.key_id) != (edition.cipher, edition.key_id):
         return "it is sealed with another key than the edition"
+    packed = Packed(header, answer.body)
     try:
         plain = unpack(packed)
     except RemoteProtocolError as exc:

@@ -15,6 +15,7 @@ from damselfly.services.cache_care.caretaker import Caretaker
 from damselfly.services.cache_care.orders import CacheOrders
 from damselfly.services.cache_care.repairing import repair_from_holders
 from damselfly.services.cache_care.routes import CacheRoutes
+from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.peering.web_server import serving_unix
 from damselfly.services.supernode.supernode import SuperNode
@@ -34,6 +35,7 @@ async def caring(
     supernode: SuperNode,
     store: BlockStore,
     *,
+    keys: EditionKeys,
     connections: BlockConnections,
     metrics: Metrics,
     tasks: asyncio.TaskGroup,
@@ -41,8 +43,9 @@ async def caring(
     """Care for the cache inside the block, and answer what operators ask of it."""
 
     async def repair(entry: StoredEdition, digests: dict[int, bytes]) -> None:
+        await keys.unlock(entry)
         holders = supernode.holders_of(entry.edition.edition_id)
-        await repair_from_holders(connections, holders, entry, digests)
+        await repair_from_holders(connections, holders, entry, digests, codecs=store.codecs)
 
     def ask_holders(edition_ids: Sequence[EditionId]) -> None:
         held = [each for each in edition_ids if supernode.is_held(each)]

@@ -65,7 +65,8 @@ async def run_supernode(
             watch = LoopWatch(metrics)
             rng = random.Random()  # noqa: S311  # spreads load, keeps no secret
             compressor = _new_compressor(options, store, metrics)
-            seeding = await _new_seeding(options, store, sources, metrics, rng, compressor)
+            keys = await asyncio.to_thread(edition_keys_of, options)
+            seeding = _new_seeding(options, store, sources, metrics, rng, compressor, keys)
             supernode = SuperNode(
                 options,
                 store=store,
@@ -94,6 +95,7 @@ async def run_supernode(
                     options,
                     supernode,
                     store,
+                    keys=keys,
                     connections=connections,
                     metrics=metrics,
                     tasks=tasks,
@@ -124,19 +126,20 @@ def _new_compressor(options: SuperNodeOptions, store: BlockStore, metrics: Metri
     )
 
 
-async def _new_seeding(
+def _new_seeding(
     options: SuperNodeOptions,
     store: BlockStore,
     sources: Sources,
     metrics: Metrics,
     rng: random.Random,
     compressor: Compressor,
+    keys: EditionKeys,
 ) -> Seeding:
     return Seeding(
         store,
         budgeted(sources, options.source),
         options.source,
-        keys=await asyncio.to_thread(edition_keys_of, options),
+        keys=keys,
         link_rate_bytes_per_s=options.link_rate_bytes_per_s,
         metrics=metrics,
         rng=rng,
@@ -207,20 +210,4 @@ def edition_keys_of(options: SuperNodeOptions) -> EditionKeys:
         why_none="the SuperNode has none; give it some with the setting supernode.encryption.keys",
         cipher=chosen.cipher,
         rules=options.encrypt,
-    )
-
-
-def _add_routes(app: web.Application, supernode: SuperNode, metrics: Metrics) -> None:
-    """Add what hosts and operators ask."""
-    app.router.add_get("/v1/session", HostSessions(supernode).handle)
-    app.router.add_get("/v1/editions/{edition_id}/link", supernode.feeds.links.handle)
-    app.router.add_get(
-        "/v1/editions/{edition_id}/blocks/{block_index}", supernode.feeds.uploads.handle
-    )
-    add_admin_routes(
-        app,
-        metrics=metrics,
-        tasks=supernode.views().tasks,
-        hosts=supernode.views().hosts,
-        health=supernode.views().health,
     )
