@@ -400,6 +400,19 @@ class BlockStoreContract(BlockRoomContract):
         assert how in {"reflink", "link", "copy"}
         assert target.read_bytes() == content
 
+    def test_a_file_to_be_placed_has_the_content_and_leaves_the_entry_as_it_is(
+        self, store: BlockStore
+    ) -> None:
+        content = a_content()
+        entry = store.open(an_edition())
+        entry.begin_plain()
+        seal(entry, content)
+
+        path = entry.take_plain()
+
+        assert not path or Path(path).read_bytes() == content
+        assert entry.read_span(Span(0, CONTENT_BYTES)) == content
+
     def test_two_outputs_do_not_share_a_file(self, store: BlockStore, tmp_path: Path) -> None:
         content = a_content()
         entry = store.open(an_edition())

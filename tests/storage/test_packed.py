@@ -355,3 +355,76 @@ def test_decoded_blocks_leave_when_others_come() -> None:
     decoded.put(b"d", bytes(101))
 
     assert [name for name in (b"a", b"b", b"c", b"d") if decoded.get(name)] == [b"a", b"c"]
+
+
+# --- the whole in plain, for whoever places it
+
+
+def in_plain(root: Path) -> list[Path]:
+    """Return the files that a store has made for others to place."""
+    return [path for path in (root / "plain").rglob("*") if path.is_file()]
+
+
+def test_a_file_is_laid_while_blocks_come_and_goes_with_the_last_user(root: Path) -> None:
+    content = words()
+    with a_disk_store(root) as store:
+        entry = store.open(a_packed_edition())
+        entry.write_block(a_packed_block(content, 1))  # before anybody wanted a file
+        entry.begin_plain()
+        entry.write_block(a_packed_block(content, 0, codec=0))
+        (path,) = in_plain(root)
+        assert path.read_bytes() == content[:BLOCK_BYTES]
+        fill(entry, content)
+        entry.seal(None)
+
+        assert Path(entry.take_plain()).read_bytes() == content
+        assert entry.take_plain() == ""  # who has the first one may write into it
+        assert store.used_bytes() < CONTENT_BYTES
+        entry.unpin()
+
+        assert in_plain(root) == []
+        assert entry.read_span(Span(0, CONTENT_BYTES)) == content
+
+
+def test_of_a_content_without_bytes_there_is_a_file(root: Path) -> None:
+    with a_disk_store(root) as store:
+        entry = store.open(a_packed_edition(size_bytes=0))
+        entry.seal(None)
+
+        assert Path(entry.take_plain()).read_bytes() == b""
+
+
+def test_nothing_encrypted_is_laid_in_plain(root: Path) -> None:
+    content = words()
+    with a_disk_store(root) as store:
+        entry = store.open(a_packed_edition(key=KEY))
+        entry.unlock(KEY)
+        entry.begin_plain()
+        fill(entry, content, key=KEY)
+        entry.seal(None)
+
+        assert entry.take_plain() == ""
+        assert in_plain(root) == []
+
+
+def test_without_room_or_users_no_file_is_laid(root: Path) -> None:
+    content = words()
+    with a_disk_store(root, quota_bytes=CONTENT_BYTES + 500) as store:
+        entry = store.open(a_packed_edition())
+        fill(entry, content)
+        entry.seal(None)
+
+        assert entry.take_plain() == ""
+        entry.unpin()
+        entry.begin_plain()
+        assert in_plain(root) == []
+
+
+def test_what_a_kill_left_in_plain_is_gone(root: Path) -> None:
+    with a_disk_store(root):
+        pass
+    (root / "plain").mkdir()
+    (root / "plain" / an_edition().edition_id).write_bytes(words())
+
+    with a_disk_store(root):
+        assert in_plain(root) == []

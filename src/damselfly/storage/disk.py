@@ -35,6 +35,7 @@ from damselfly.storage.catalog_log import CatalogLog, Dropped, Put
 from damselfly.storage.decoded import DecodedBlocks
 from damselfly.storage.disk_entry import DiskEntry, folder_of
 from damselfly.storage.eviction_queue import EvictionQueue
+from damselfly.storage.packed.laid_plain import FOLDER as PLAIN_FOLDER
 from damselfly.storage.packed.packed_entry import PackedEntry
 from damselfly.storage.store import StoredEdition
 from damselfly.wire.codecs.codec import BlockCodec
@@ -116,6 +117,7 @@ class DiskStore:
         self._used_bytes = 0
         self._leaving = EvictionQueue(self._all_idle, self._is_idle)
         self._lock_file = self._take_folder()
+        shutil.rmtree(root / PLAIN_FOLDER, ignore_errors=True)  # of one that was killed
         self._catalog = CatalogLog(root / "catalog", boot_id=boot_id)
         self._load_all()
 

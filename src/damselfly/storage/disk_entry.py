@@ -43,6 +43,9 @@ class EntryHome(Protocol):
     def now_wall_s(self) -> float:
         """Return seconds since 1970."""
 
+    def free_bytes(self) -> int:
+        """Return what can still be written."""
+
     def room_for(self, entry: "DiskEntry", wanted_bytes: int) -> AbstractContextManager[None]:
         """Return a context in which so many bytes can be written for an entry."""
 
@@ -135,7 +138,7 @@ class DiskEntry(Entry):
     def create(self) -> None:
         """Make the folder and files of a new entry."""
         # First: a folder that the catalog does not know would not be found again.
-        self._store.note(self._edition_file(), 0)
+        self._store.note(self.known(), 0)
         self._folder.mkdir(parents=True, mode=0o700)
         self._write_edition_file()
         with self._lock:
@@ -259,11 +262,12 @@ class DiskEntry(Entry):
             _writing_files[hash(self.edition.edition_id) % _WRITERS],
         ):
             self._check_alive()
-            known = self._edition_file()
+            known = self.known()
             write_edition_file(self._folder, known)
             self._store.note(known, self.stored_bytes)
 
-    def _edition_file(self) -> EditionFile:
+    def known(self) -> EditionFile:
+        """Return what it is, for its own file and the catalog."""
         mtime_ns, content_bytes = self._sealed_stamp or (0, 0)
         return EditionFile.of(
             self.edition,
@@ -278,10 +282,6 @@ class DiskEntry(Entry):
             is_kept=self.is_kept,
             is_imported=self.is_imported,
         )
-
-    def known(self) -> EditionFile:
-        """Return what it is, for the catalog."""
-        return self._edition_file()
 
     def _count(self, added_bytes: int) -> None:
         self.stored_bytes += added_bytes

@@ -72,6 +72,18 @@ class Entry:
         self._records: dict[int, Record] | None = {}
 
     @property
+    def content_path(self) -> str:
+        """The file that holds the content in plain, empty when there is none."""
+        return ""
+
+    def begin_plain(self) -> None:
+        """Do nothing: it lies in plain."""
+
+    def take_plain(self) -> str:
+        """Return the file with the whole."""
+        return self.content_path
+
+    @property
     def held(self) -> BlockSet:
         """A copy of the set of blocks that are stored and verified."""
         held = self._held

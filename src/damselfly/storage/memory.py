@@ -32,8 +32,6 @@ def _memory_file() -> BinaryIO:
 class MemoryEntry(Entry):
     """One edition in memory."""
 
-    content_path = ""
-
     def __init__(self, store: "MemoryStore", edition: Edition) -> None:
         super().__init__(edition, used_wall_s=store.now_wall_s())
         self._store = store

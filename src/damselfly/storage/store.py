@@ -137,6 +137,21 @@ class StoredEdition(Protocol):
     def sendable(self, block_index: int) -> SendableBlock | None:
         """Return where a held block lies, None when it is not held or no longer right."""
 
+    def begin_plain(self) -> None:
+        """Lay blocks in plain, too, as they come, for who will want the content as a file.
+
+        The entry is pinned; nothing of it lasts beyond the last pin.
+        """
+
+    def take_plain(self) -> str:
+        """Return a file with the whole in plain for one who links or copies it, then unpins.
+
+        Empty: there is none, and the content is to be read. Only of a sealed entry that is pinned.
+
+        Raises:
+            StorageDamagedError: The disk no longer has it.
+        """
+
     def place(self, path: str) -> str:
         """Put the whole content at `path`, which must not exist, and return how.
 

@@ -115,7 +115,7 @@ class DownloadFinished(msgspec.Struct, kw_only=True, tag_field="kind", tag="fini
 
     Attributes:
         download_id: Names it for `content` and `DELETE`.
-        content_path: The file that holds the content, in the daemon's cache.
+        content_path: A file that holds the content until it is released; empty: there is none.
         size_bytes: Length.
         digest: Digest of the whole, if one was asked for or known; else empty.
         task_id: See `TaskSpec`.

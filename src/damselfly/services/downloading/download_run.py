@@ -24,12 +24,11 @@ from damselfly.services.downloading.download_parts import DownloadParts, new_min
 from damselfly.services.downloading.fetches import Fetches
 from damselfly.services.downloading.linked_peers import LinkedPeers
 from damselfly.services.downloading.news import News
-from damselfly.services.downloading.open_edition import OpenEdition
+from damselfly.services.downloading.open_edition import OpenEdition, open_entry
 from damselfly.services.downloading.own_reading import OwnReading
 from damselfly.services.downloading.tally import Tally
 from damselfly.services.encrypting.key_gate import KeyGate
 from damselfly.services.seeding.pacing import Pace
-from damselfly.services.stores import drop_plain
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.session_client import SessionClient
@@ -53,6 +52,7 @@ class DownloadRun:
         is_ending: Nobody wants it any more.
         tally: What there is to say about it.
         opened: Its edition, once it is known.
+        is_placed: Somebody wants it as a file, and not only to read it.
         is_checked: All is held, and the whole is what was promised of it.
         news: Told when there is more to read, or the end.
     """
@@ -87,7 +87,7 @@ class DownloadRun:
         self._sealed_digest: Digest | None = None
         self.outcome: asyncio.Future[StoredEdition] = asyncio.get_running_loop().create_future()
         self.outcome.add_done_callback(lambda _: self.news.tell())
-        self.is_checked = False
+        self.is_checked = self.is_placed = False
         self.news: News = News()
         self.is_ending = False
         self.tally = Tally(parts.metrics)
@@ -295,17 +295,13 @@ class DownloadRun:
             await self._store_content(told.content)
 
     async def _start_edition(self, edition: Edition, *, is_public: bool) -> None:
-        entry = await asyncio.to_thread(self._parts.store.open, edition)
-        if entry.is_locked and self._gate.key is not None:
-            entry.unlock(self._gate.key)
-        if edition.cipher:
-            await asyncio.to_thread(drop_plain, self._parts.store, self.spec.task_id)
-        if is_public and not entry.is_public:
-            await asyncio.to_thread(entry.mark_public)
+        entry = await open_entry(
+            self._parts.store, edition, key=self._gate.key, is_public=is_public
+        )
         opened = OpenEdition(self._parts, entry, throttle=self._throttle)
         self.opened, self.tally.state = opened, "fetching"
-        if entry.edition.size_bytes is None and edition.size_bytes is not None:
-            await asyncio.to_thread(entry.set_size, edition.size_bytes)
+        if self.is_placed:
+            await asyncio.to_thread(entry.begin_plain)
         if self.spec.digest is not None:
             opened.hash_along(self.spec.digest)
         held = entry.held

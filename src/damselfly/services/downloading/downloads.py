@@ -150,14 +150,15 @@ class Downloads:
         started_s: float,
     ) -> DownloadFinished:
         if (entry := await self._permitted(spec)) is not None:
-            entry.pin()
             size = entry.edition.size_bytes or 0
-            return self._hand_out(entry, started_s, ProviderBytes(cache=size))
+            return await self._hand_out(entry, started_s, ProviderBytes(cache=size))
         async with self._joined(spec, request) as run:
+            run.is_placed = True
+            if run.entry is not None:
+                await asyncio.to_thread(run.entry.begin_plain)
             await self._wait(run, on_progress)
             entry = run.outcome.result()
-            entry.pin()
-            return self._hand_out(entry, started_s, run.tally.bytes_by, run)
+            return await self._hand_out(entry, started_s, run.tally.bytes_by, run)
 
     @contextlib.asynccontextmanager
     async def _joined(
@@ -269,13 +270,19 @@ class Downloads:
                 on_progress(progress)
                 told = progress
 
-    def _hand_out(
+    async def _hand_out(
         self,
         entry: StoredEdition,
         started_s: float,
         bytes_by: ProviderBytes,
         run: DownloadRun | None = None,
     ) -> DownloadFinished:
+        entry.pin()
+        try:
+            content_path = await asyncio.to_thread(entry.take_plain)
+        except BaseException:
+            entry.unpin()
+            raise
         self._next_id += 1
         download_id = str(self._next_id)
         self._handed_out[download_id] = entry
@@ -283,7 +290,7 @@ class Downloads:
         saved = run.opened.saved if run and run.opened else Saved()
         return DownloadFinished(
             download_id=download_id,
-            content_path=entry.content_path,
+            content_path=content_path,
             size_bytes=edition.size_bytes or 0,
             digest=str(edition.digest or ""),
             task_id=edition.task_id,

@@ -6,14 +6,44 @@ from collections.abc import AsyncIterator
 from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
 from damselfly.core.peer import HostId
+from damselfly.core.task import Edition
 from damselfly.errors import DigestMismatchError, RemoteProtocolError
 from damselfly.services.downloading.block_fetcher import BlockFetcher, Saved
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.seeding.reading import Limit, WholeHasher
 from damselfly.services.seeding.storing import store_block
+from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.wire.ciphers.data_keys import DataKey
 
 BLOCK_INDEX_MAX = 1 << 24  # 4 TiB in blocks of 256 KiB; a wild index must not cost memory
+
+
+async def open_entry(
+    store: BlockStore, edition: Edition, *, key: DataKey | None, is_public: bool
+) -> StoredEdition:
+    """Return the entry of an edition as the SuperNode told it, pinned.
+
+    Args:
+        store: Where.
+        edition: What was told.
+        key: Its data key, if it is encrypted and was asked for now.
+        is_public: It needs no credentials.
+    """
+    entry = await asyncio.to_thread(store.open, edition)
+    try:
+        if entry.is_locked and key is not None:
+            entry.unlock(key)
+        if edition.cipher:
+            await asyncio.to_thread(drop_plain, store, edition.task_id)
+        if is_public and not entry.is_public:
+            await asyncio.to_thread(entry.mark_public)
+        if entry.edition.size_bytes is None and edition.size_bytes is not None:
+            await asyncio.to_thread(entry.set_size, edition.size_bytes)
+    except BaseException:
+        entry.unpin()
+        raise
+    return entry
 
 
 class OpenEdition:

@@ -44,8 +44,8 @@ async def download(
             finished = await host.downloads.get(request, on_progress)
             entry = host.downloads.content_of(finished.download_id)
             assert entry is not None
-            content_path = await asyncio.to_thread(_plain_path, entry, folder)
-            await asyncio.to_thread(_place, content_path, output)
+            path = finished.content_path or await asyncio.to_thread(_plain_path, entry, folder)
+            await asyncio.to_thread(_place, path, output)
             is_done = True
     finally:
         await asyncio.to_thread(_close, store, folder, is_done=is_done)
@@ -81,9 +81,7 @@ def _open(folder: Path, output: str) -> DiskStore:
 
 
 def _plain_path(entry: StoredEdition, folder: Path) -> str:
-    """Return where a content lies in plain; one that lies packed is laid there."""
-    if entry.content_path:
-        return entry.content_path
+    """Lay a content that is encrypted in plain, and return where."""
     path = folder / "plain"
     path.unlink(missing_ok=True)  # of a dfget that was killed
     entry.place(str(path))

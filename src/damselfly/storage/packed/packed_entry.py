@@ -3,13 +3,15 @@
 The blocks lie in the order in which they came, each with header and trailer as it travels
 (docs/protocols/packed-block.md), so the kernel sends a body as it lies, compressed or
 encrypted. The journal says where. Readers get plain bytes: a block is decoded when it is
-read, and the last ones are kept for whoever reads on in them.
+read, and the last ones are kept for whoever reads on in them. Who wants a file gets one that was
+laid meanwhile (`laid_plain.py`).
 
 What a kill leaves beyond the last block of the journal is written over by the next one.
 """
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Final
 
@@ -21,6 +23,7 @@ from damselfly.core.task import Edition
 from damselfly.errors import RemoteProtocolError, StorageDamagedError
 from damselfly.storage.disk_entry import DiskEntry, EntryHome
 from damselfly.storage.journal import Record
+from damselfly.storage.packed.laid_plain import LaidPlain
 from damselfly.storage.packed.packed_journal import (
     PACKED_RECORD_BYTES,
     PackedRecord,
@@ -45,7 +48,7 @@ DECODERS_MAX: Final = 4  # of one placing: beyond, the disk is the limit
 class PackedEntry(DiskEntry):
     """One edition on disk, packed."""
 
-    __slots__ = ("_end",)
+    __slots__ = ("_end", "_plain")
 
     _bytes_name = "packed"
     _record_bytes = PACKED_RECORD_BYTES
@@ -54,6 +57,7 @@ class PackedEntry(DiskEntry):
         super().__init__(store, edition)
         # Where the next block goes; None: it follows from the records.
         self._end: int | None = None
+        self._plain: LaidPlain | None = None  # as long as somebody uses the entry
 
     @property
     def content_path(self) -> str:
@@ -100,6 +104,13 @@ class PackedEntry(DiskEntry):
         self._pwrite(content, trailer(header, block.body_crc32c), extent.stop_byte)
         if block.plain is not None:
             self._store.decoded.put(block.digest, bytes(block.plain))
+        plain = block.body if is_plain(self._header_of(record)) else block.plain
+        if self._plain is not None and plain is not None:
+            self._plain.lay(record.block_index, self._offset(record.block_index), plain)
+
+    def _offset(self, block_index: int) -> int:
+        """Return where a block begins in the content."""
+        return block_index * self.edition.block_bytes
 
     def _extent(self, record: Record) -> Span:
         assert isinstance(record, PackedRecord)
@@ -186,18 +197,53 @@ class PackedEntry(DiskEntry):
                 position += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def place(self, path: str) -> str:
-        """Decode the whole content into `path`, and return how: always `copy`."""
+    def begin_plain(self) -> None:
+        """Lay its blocks in plain as they come, unless they are encrypted or there is no room."""
+        wanted = self.edition.size_bytes or 0
+        with self._lock:
+            if self._plain is None and self.is_pinned and not self.edition.cipher:
+                with contextlib.suppress(OSError):
+                    if self._store.free_bytes() >= wanted:
+                        self._plain = LaidPlain(self._store.root, self.edition.edition_id)
+
+    def take_plain(self) -> str:
+        """Return a file with the whole in plain, empty when there is none to be given away."""
         self.check_unchanged()
+        self.begin_plain()
+        laid = self._plain
+        if laid is None:
+            return ""
         layout = self.edition.layout
 
         def lay(block_index: int) -> None:
             plain = self._plain_of(block_index, is_kept=False)
-            self._pwrite(output, plain, layout.span(block_index).start_byte)
+            laid.lay(block_index, self._offset(block_index), plain)
+
+        self._decode_all(lay, (i for i in range(layout.block_count) if i not in laid.laid))
+        with self._lock:
+            return laid.take(layout.size_bytes)
+
+    def place(self, path: str) -> str:
+        """Decode the whole content into `path`, and return how: always `copy`."""
+        self.check_unchanged()
+
+        def lay(block_index: int) -> None:
+            plain = self._plain_of(block_index, is_kept=False)
+            self._pwrite(output, plain, self._offset(block_index))
 
         with self._pinned(), fresh_output(path) as output:
-            threads = min(DECODERS_MAX, os.cpu_count() or 1)
-            with ThreadPoolExecutor(threads, thread_name_prefix="decode") as decoders:
-                for _ in decoders.map(lay, range(layout.block_count)):
-                    pass
+            self._decode_all(lay, range(self.edition.layout.block_count))
         return "copy"
+
+    @staticmethod
+    def _decode_all(lay: Callable[[int], None], block_indices: Iterable[int]) -> None:
+        threads = min(DECODERS_MAX, os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as decoders:
+            for _ in decoders.map(lay, block_indices):
+                pass
+
+    def _close_files(self) -> None:
+        super()._close_files()
+        if self._plain is not None:
+            self._plain.close()
+            self._plain = None
