@@ -92,9 +92,7 @@ async def run_supernode(
                     supernode, options, sources.http, metrics=metrics, tasks=tasks, add_api=add_api
                 ) as address,
                 caring(
-                    options,
-                    supernode,
-                    store,
+                    *(options, supernode, store),
                     keys=keys,
                     connections=connections,
                     metrics=metrics,
