@@ -248,7 +248,9 @@ def webhooks(arguments: argparse.Namespace) -> Iterator[str]:
         host = stack.enter_context(nginx(folder / "nginx", server, port))
         swarm = Swarm(folder / "swarm")
         stack.callback(swarm.close)
-        sent = send_events(swarm.supernode, f"http://{host}", digests, rate=arguments.rate)
+        sent = send_events(
+            swarm.supernode, f"http://{host}", digests, rate=arguments.rate, secret=SECRET
+        )
         yield f"{arguments.rate} events/s for {arguments.seconds} s, each of a blob of its own"
         yield line("answered with 200", sent.accepted, "")
         yield at_most("events lost", count - sent.accepted, 0)

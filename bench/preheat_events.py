@@ -43,13 +43,18 @@ def some_blobs(folder: Path, count: int) -> list[str]:
     return digests
 
 
-def send_events(supernode: str, registry: str, digests: list[str], *, rate: int) -> Sent:
+def send_events(
+    supernode: str, registry: str, digests: list[str], *, rate: int, secret: str
+) -> Sent:
     """Tell of one blob after the other, so many a second."""
-    return asyncio.run(_send_all(supernode, registry, digests, rate))
+    return asyncio.run(_send_all(supernode, registry, digests, rate, secret))
 
 
-async def _send_all(supernode: str, registry: str, digests: list[str], rate: int) -> Sent:
+async def _send_all(
+    supernode: str, registry: str, digests: list[str], rate: int, secret: str
+) -> Sent:
     sent, url = Sent(), f"http://{supernode}/webhooks/distribution"
+    shown = {"Authorization": f"Bearer {secret}"}
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     begun_s = time.perf_counter()
     async with aiohttp.ClientSession(connector=connector) as client, asyncio.TaskGroup() as tasks:
@@ -67,7 +72,7 @@ async def _send_all(supernode: str, registry: str, digests: list[str], rate: int
                 },
             }
             body = json.dumps({"events": [event]}).encode()
-            async with client.post(url, data=body) as answer:
+            async with client.post(url, data=body, headers=shown) as answer:
                 told = await answer.json()
                 sent.accepted += answer.status == 200 and told["accepted"]
             sent.answers_s.append(time.perf_counter() - due_s)

@@ -134,6 +134,57 @@ async def test_live_pull_takes_over_a_preheat_of_the_same_at_once(tmp_path: Path
     assert ended["state"] == "success"
 
 
+async def test_live_pull_of_another_host_takes_over_what_the_supernode_alone_preheats(
+    tmp_path: Path,
+) -> None:
+    async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api) as hosts:
+        source.add("/file", FILE)
+        job = await api.preheat(urls=[source.url("/file")], rate=1000)
+        pull = DownloadRequest(url=source.url("/file"))
+        async with asyncio.timeout(10), hosts["bob"].downloads.read(pull) as content:
+            assert await content.read_all(bytes_max=len(FILE)) == FILE
+            ended = await api.ended(job["id"])
+        assert source.count("GET") == 1
+
+    assert ended["state"] == "success"
+
+
+async def test_live_pull_goes_on_when_the_preheat_that_it_took_over_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    async with FakeSource() as source, an_api(tmp_path) as api, some_hosts(tmp_path, api) as hosts:
+        content = source.add("/file", FILE, stall_after_bytes=400_000)
+        job = await api.preheat(urls=[source.url("/file")], target="hosts:h-ann")
+        await content.has_stalled.wait()
+        pull = DownloadRequest(url=source.url("/file"))
+        async with asyncio.timeout(10), hosts["ann"].downloads.read(pull) as live:
+            told = await api.ask("DELETE", f"/api/v1/preheats/{job['id']}")
+            content.stall_after_bytes = -1
+            content.released.set()
+            assert await live.read_all(bytes_max=len(FILE)) == FILE
+        assert source.count("GET") == 1
+
+    assert told.body["state"] == "cancelled"
+
+
+async def test_full_cache_of_a_host_is_said_and_the_others_are_warm(tmp_path: Path) -> None:
+    async with (
+        FakeSource() as source,
+        an_api(tmp_path) as api,
+        a_host(tmp_path, "ann", api.address, quota_bytes=200_000),
+        a_host(tmp_path, "bob", api.address),
+    ):
+        source.add("/file", FILE)
+        await api.sees("h-ann", "h-bob")
+        asked: dict[str, Any] = {"urls": [source.url("/file")], "target": "share:100%"}
+        job = await api.ended((await api.preheat(**asked))["id"])
+
+    warm = {"supernode": "success", "h-ann": "failure", "h-bob": "success"}
+    assert (job["state"], states(job)) == ("failure", {source.url("/file"): warm})
+    assert "not warm at h-ann: " in job["error"]
+    assert "raise the quota" in job["error"]
+
+
 @pytest.mark.parametrize("no_ranges", [False, True])
 async def test_preheat_gives_way_to_a_live_pull_of_something_else(
     tmp_path: Path, *, no_ranges: bool
