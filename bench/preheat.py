@@ -1,9 +1,11 @@
-"""What preheating costs and saves: `preheat.py layer|pull|hosts|live|webhooks` (root; nginx).
+"""What preheating costs and saves: `preheat.py layer|pull|hosts|live|uploads|webhooks`.
+
+Runs as root, with nginx.
 
 `layer`: from the end of a layer's push to all of it at the SuperNode, against its transfer time.
 `pull`: the first pull after a preheat against a warm one. `hosts`: an image to hosts on shaped
-links against the fluid bound. `live`: a pull beside a preheat against one alone. `webhooks`: a
-thousand events a second.
+links against the fluid bound. `live`: a pull beside a preheat against one alone, by one link of the
+source. `uploads`: the same by the SuperNode's link. `webhooks`: a thousand events a second.
 """
 
 import argparse
@@ -275,65 +277,112 @@ def _warm_count(address: str) -> int:
     return int(float(found[1])) if found else 0
 
 
+class Beside:
+    """A web server, a SuperNode and daemons in a network: pulls beside preheats of other files."""
+
+    def __init__(
+        self, network: Network, folder: Path, arguments: argparse.Namespace, *, web: str
+    ) -> None:
+        self._network, self._folder = network, folder
+        self._rate, self._jobs = arguments.rate, 0
+        data = os.urandom(arguments.size * MB)
+        self.files = [f"{kind}{n}" for kind in KINDS for n in range(arguments.repeat)]
+        for file in ("warm", *self.files):
+            with (folder / file).open("wb") as opened:
+                for _ in range(8 if file.startswith("other") else 1):
+                    opened.write(data)
+        (folder / "nginx").mkdir()
+        place = f"{network.address[web]}:8080"
+        conf = nginx_conf(folder / "nginx", f"root {folder};", place)
+        self.url = f"http://{place}"
+        network.start(web, ["nginx", "-c", str(conf), "-p", str(folder)], folder / "http.log")
+        self._address = f"{network.address[SEED]}:{SUPERNODE_PORT}"
+
+    def start(self, *hosts: str) -> None:
+        """Start the SuperNode, and daemons on these hosts."""
+        network, folder = self._network, self._folder
+        config = folder / "damselfly.toml"
+        config.write_text(f"[supernode]\nlink_rate = {self._rate * 125_000}\n")
+        where = ("--listen", self._address, "--config", str(config))
+        own = ("--data", str(folder / "supernode"), *where)
+        network.start(SEED, [str(BIN), "supernode", *own], folder / "supernode.log")
+        for host in hosts:
+            place = ("--data", str(folder / host), "--listen", f"{network.address[host]}:65000")
+            daemon = (*place, "--proxy", "off", "--supernode", self._address)
+            network.start(host, [str(BIN), "daemon", *daemon], folder / f"{host}.log")
+        while in_space(network, "GET", "/healthy")["hosts"] < len(hosts):
+            time.sleep(0.2)
+
+    def pull_s(self, file: str) -> float:
+        """Download on the first host; return the seconds."""
+        begun_s = time.perf_counter()
+        flags = ("-O", str(self._folder / f"{file}.out"), "-q")
+        socket = ("--socket", str(self._folder / "h0" / "daemon.sock"))
+        command = [str(BIN.parent / "dfget"), f"{self.url}/{file}", *flags, *socket]
+        process = self._network.start("h0", command, self._folder / "dfget.log")
+        if process.wait():
+            raise RuntimeError((self._folder / "dfget.log").read_text())
+        return time.perf_counter() - begun_s
+
+    def preheat(self, *words: str) -> str:
+        """Start a job; return its number."""
+        self._jobs += 1
+        self._damselfly(*words)
+        return str(self._jobs)
+
+    def cancel(self, job: str) -> None:
+        """End a job."""
+        self._damselfly("cancel", job)
+        time.sleep(1)
+
+    def _damselfly(self, *words: str) -> None:
+        command = [str(BIN), "preheat", *words, "--supernode", self._address]
+        if self._network.start(SEED, command, self._folder / "preheat.log").wait():
+            raise RuntimeError((self._folder / "preheat.log").read_text())
+
+    def pairs(self, repeat: int, *target: str) -> Iterator[str]:
+        """Yield how much pulls are slowed by preheats to a target."""
+        alone, beside = [], []
+        for number in range(repeat):
+            alone.append(self.pull_s(f"alone{number}"))
+            job = self.preheat(f"{self.url}/other{number}", "--no-wait", *target)
+            time.sleep(1)
+            beside.append(self.pull_s(f"beside{number}"))
+            self.cancel(job)
+        yield line("alone, median", statistics.median(alone), "s")
+        yield line("beside a preheat, median", statistics.median(beside), "s")
+        ratios = [one / other for one, other in zip(beside, alone, strict=True)]
+        yield at_most("slowed to, median of pairs", statistics.median(ratios), 1.05)
+
+
 def live(arguments: argparse.Namespace) -> Iterator[str]:
     """Yield how much a preheat slows a pull of something else, by the same link of the source."""
     with (
         tempfile.TemporaryDirectory(prefix="preheat-") as name,
         a_network(2, arguments.rate, 1000) as network,
     ):
-        folder = Path(name)
-        data = os.urandom(arguments.size * MB)
-        for file in ("warm", *(f"{kind}{n}" for kind in KINDS for n in range(arguments.repeat))):
-            with (folder / file).open("wb") as opened:
-                for _ in range(8 if file.startswith("other") else 1):
-                    opened.write(data)
-        (folder / "nginx").mkdir()
-        conf = nginx_conf(folder / "nginx", f"root {folder};", f"{network.address['h1']}:8080")
-        network.start("h1", ["nginx", "-c", str(conf), "-p", str(folder)], folder / "http.log")
-        config = folder / "damselfly.toml"
-        config.write_text(f"[supernode]\nlink_rate = {arguments.rate * 125_000}\n")
-        address = f"{network.address[SEED]}:{SUPERNODE_PORT}"
-        own = ("--data", str(folder / "supernode"), "--listen", address, "--config", str(config))
-        network.start(SEED, [str(BIN), "supernode", *own], folder / "supernode.log")
-        place = ("--data", str(folder / "host"), "--listen", f"{network.address['h0']}:65000")
-        daemon = (*place, "--proxy", "off", "--supernode", address)
-        network.start("h0", [str(BIN), "daemon", *daemon], folder / "daemon.log")
-        while in_space(network, "GET", "/healthy")["hosts"] < 1:
-            time.sleep(0.2)
-
-        def pull_s(file: str) -> float:
-            begun_s = time.perf_counter()
-            url = f"http://{network.address['h1']}:8080/{file}"
-            command = [str(BIN.parent / "dfget"), url, "-O", str(folder / f"{file}.out"), "-q"]
-            socket = ("--socket", str(folder / "host" / "daemon.sock"))
-            process = network.start("h0", [*command, *socket], folder / "dfget.log")
-            if process.wait():
-                raise RuntimeError((folder / "dfget.log").read_text())
-            return time.perf_counter() - begun_s
-
-        def job(*words: str) -> None:
-            command = [str(BIN), "preheat", *words, "--supernode", address]
-            network.start(SEED, command, folder / "preheat.log").wait()
-            time.sleep(1)
-
-        pull_s("warm")
-        yield f"{arguments.size} MB by dfget, {arguments.rate} Mbit/s, beside a preheat"
-        yield from _pairs(arguments.repeat, f"http://{network.address['h1']}:8080", pull_s, job)
+        site = Beside(network, Path(name), arguments, web="h1")
+        site.start("h0")
+        site.pull_s("warm")
+        yield f"{arguments.size} MB by dfget, {arguments.rate} Mbit/s from the source"
+        yield from site.pairs(arguments.repeat)
 
 
-def _pairs(
-    repeat: int, url: str, pull_s: Callable[[str], float], job: Callable[..., None]
-) -> Iterator[str]:
-    alone, beside = [], []
-    for number in range(repeat):
-        alone.append(pull_s(f"alone{number}"))
-        job(f"{url}/other{number}", "--no-wait")
-        beside.append(pull_s(f"beside{number}"))
-        job("cancel", str(number + 1))
-    yield line("alone, median", statistics.median(alone), "s")
-    yield line("beside a preheat, median", statistics.median(beside), "s")
-    ratios = [one / other for one, other in zip(beside, alone, strict=True)]
-    yield at_most("slowed to, median of pairs", statistics.median(ratios), 1.05)
+def uploads(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield how much a preheat of a host slows a pull of another, by the SuperNode's link."""
+    with (
+        tempfile.TemporaryDirectory(prefix="preheat-") as name,
+        a_network(2, 1000, arguments.rate) as network,
+    ):
+        site = Beside(network, Path(name), arguments, web=SEED)
+        site.start("h0", "h1")
+        site.pull_s("warm")
+        site.preheat(*(f"{site.url}/{file}" for file in site.files))
+        told = in_space(network, "GET", "/api/v1/hosts")["hosts"]
+        place = f"{network.address['h1']}:65000"
+        (host_id,) = (each["host_id"] for each in told if each["address"] == place)
+        yield f"{arguments.size} MB by dfget, {arguments.rate} Mbit/s from the SuperNode"
+        yield from site.pairs(arguments.repeat, "--target", f"hosts:{host_id}")
 
 
 def main() -> None:
@@ -342,7 +391,7 @@ def main() -> None:
     parts = parser.add_subparsers(required=True)
     for part, size, rate in (
         *((layer, 200, 200), (pull, 300, 0)),
-        *((hosts, 1074, 30), (live, 100, 80), (webhooks, 0, 1000)),
+        *((hosts, 1074, 30), (live, 100, 80), (uploads, 60, 80), (webhooks, 0, 1000)),
     ):
         known = parts.add_parser(part.__name__)
         known.set_defaults(part=part)
