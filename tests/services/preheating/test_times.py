@@ -36,7 +36,7 @@ def at(hour: int, minute: int = 0, *, day: int = 5) -> float:
 
 
 class Cache:
-    """A SuperNode's cache that has a content whole as soon as the test lets it come."""
+    """A SuperNode whose cache has a content whole as soon as the test lets it come."""
 
     def __init__(self) -> None:
         self.store = MemoryStore(now_wall_s=HandClock())
@@ -45,6 +45,7 @@ class Cache:
         self.begun: list[str] = []
         self.stopped: list[str] = []
         self.comes = asyncio.Event()
+        self.loop_delay_s = 0.0
 
     async def seed(self, spec: TaskSpec, pace: Pace) -> StoredEdition:  # noqa: ARG002
         self.begun.append(spec.url)
@@ -108,6 +109,7 @@ async def a_night(
             metrics=Metrics(),
             tasks=tasks,
             wall_s=clock,
+            loop_delay_s=lambda: cache.loop_delay_s,
         )
         await preheating.open()
         try:
@@ -241,6 +243,20 @@ async def test_repeat_with_another_priority_goes_to_its_new_place(
         await night.go_to(at(13))  # the first one is put back, and another one may begin
 
         assert [url[-1] for url in night.cache.begun] == ["a", "c"]
+
+
+async def test_busy_supernode_begins_nothing_until_it_has_answered_others(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with a_night(tmp_path, clock) as night:
+        night.cache.comes.set()
+        night.cache.loop_delay_s = 0.1
+        job = await night.begin()
+        assert (job.state, night.cache.begun) == (State.PENDING, [])
+
+        night.cache.loop_delay_s = 0.0
+        await night.ended(job)
+        assert job.state is State.SUCCESS
 
 
 @pytest.fixture

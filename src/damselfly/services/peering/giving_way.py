@@ -59,13 +59,15 @@ class GivingWay:
             yield
             return
         self._sockets.add(sock)
-        self._share_out()
+        if self._is_trickling:
+            self._share_out()
         try:
             yield
         finally:
             self._sockets.discard(sock)
-            _limit(sock, UNLIMITED)  # it is kept, perhaps for a live download
-            self._share_out()
+            if self._is_trickling:
+                _limit(sock, UNLIMITED)  # it is kept, perhaps for a live download
+                self._share_out()
 
     async def drained(self, transport: asyncio.Transport) -> None:
         """Wait until what was sent has left, or may leave quickly: until then it has its slot."""

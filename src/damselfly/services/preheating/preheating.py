@@ -36,6 +36,8 @@ from damselfly.transport.throttle import Throttle
 
 JOBS_KEPT_MAX: Final = 10_000  # that are over; some 2 KB each
 TICK_S: Final = 1.0
+BUSY_S: Final = 0.02  # how late the loop is while a thousand webhooks a second come in
+PAUSE_S: Final = 0.05
 RESOLVING: Final = -1  # in place of the index of a content
 UNAUTHORIZED: Final = (401, 403)
 
@@ -60,6 +62,7 @@ class Preheating:
         metrics: Metrics,
         tasks: asyncio.TaskGroup,
         wall_s: Callable[[], float],
+        loop_delay_s: Callable[[], float],
     ) -> None:
         self._options = options
         self._store = store
@@ -70,6 +73,8 @@ class Preheating:
         self._metrics = metrics
         self._tasks = tasks
         self._wall_s = wall_s
+        self._loop_delay_s = loop_delay_s
+        self._pumping: asyncio.TimerHandle | None = None
         self._hours = Hours.parse(options.hours)
         self._queue = JobQueue()
         self._jobs: dict[int, Job] = {}
@@ -222,6 +227,8 @@ class Preheating:
     async def close(self) -> None:
         """Stop where things are, and write that down: they go on after a restart."""
         self._is_closing = True
+        if self._pumping is not None:
+            self._pumping.cancel()
         running = list(self._running.values())
         for each in running:
             each.cancel()
@@ -302,8 +309,11 @@ class Preheating:
     # --- work
 
     def _pump(self) -> None:
-        """Begin what may run now."""
-        if self._is_closing:
+        """Begin what may run now; who asks something of a busy SuperNode is answered first."""
+        if self._is_closing or self._pumping is not None:
+            return
+        if self._loop_delay_s() > BUSY_S:
+            self._pumping = asyncio.get_running_loop().call_later(PAUSE_S, self._pump_again)
             return
         minute = local_minute(self._wall_s())
         while len(self._running) < self._options.concurrent:
@@ -312,6 +322,10 @@ class Preheating:
                 return
             if not self._start(self._jobs[job_id]):
                 self._queue.discard(job_id)
+
+    def _pump_again(self) -> None:
+        self._pumping = None
+        self._pump()
 
     def _start(self, job: Job) -> bool:
         """Begin the next piece of a job; False: there is none now."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,7 @@ async def running_preheats(
     pacing: Pacing,
     metrics: Metrics,
     tasks: asyncio.TaskGroup,
+    loop_delay_s: Callable[[], float],
 ) -> AsyncIterator[Preheats]:
     """Carry preheats out inside the block.
 
@@ -66,6 +67,7 @@ async def running_preheats(
         metrics=metrics,
         tasks=tasks,
         wall_s=wall_s,
+        loop_delay_s=loop_delay_s,
     )
     events = await preheating.open()
     for each in options.preheat.schedules:

@@ -87,6 +87,7 @@ class SuperNode:
         pacing: Of what no host waits for.
         warming: What it wants in its cache itself.
         host_warming: What it told hosts to have in theirs.
+        loop_delay_s: Returns how late the event loop is.
         on_pushed: Hears of what was pushed through a host's mirror.
     """
 
@@ -118,7 +119,7 @@ class SuperNode:
             rng=rng,
         )
         self._shedding = Shedding()
-        self._loop_delay_s = loop_delay_s
+        self.loop_delay_s = loop_delay_s
         self._sessions: dict[HostId, Session] = {}
         # {host: {task: what it asked for}}, while it is wanted; holds its headers, with which
         # the source is asked.
@@ -161,7 +162,7 @@ class SuperNode:
         pause_s = self._shedding.session_pause_s(
             sessions=len(self._sessions),
             awaited=awaited,
-            delay_s=self._loop_delay_s(),
+            delay_s=self.loop_delay_s(),
             now_s=now_s(),
         )
         if pause_s:
@@ -269,7 +270,7 @@ class SuperNode:
             failed = wire.Failed(task_id=task_id, error=type(exc).__name__, message=str(exc))
             self._post(host_id, failed)
             return
-        if pause_s := self._shedding.join_pause_s(delay_s=self._loop_delay_s(), now_s=now_s()):
+        if pause_s := self._shedding.join_pause_s(delay_s=self.loop_delay_s(), now_s=now_s()):
             self._metrics.put_off.labels("join").inc()
             self._post(host_id, wire.Busy(task_id=task_id, retry_after_s=pause_s))
             return

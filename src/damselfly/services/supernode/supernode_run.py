@@ -165,6 +165,7 @@ async def _serving(
         pacing=supernode.pacing,
         metrics=metrics,
         tasks=tasks,
+        loop_delay_s=supernode.loop_delay_s,
     )
     async with preheating as preheats:
         supernode.on_pushed = preheats.pushed.through_a_host
