@@ -8,6 +8,7 @@ from damselfly.core.urls import (
     display_url,
     identity_url,
     normalise_url,
+    shown_at,
     signature_names,
     split_form,
 )
@@ -75,6 +76,26 @@ def test_a_url_has_one_form(url: str, normal: str) -> None:
 def test_a_form_is_part_of_a_scheme() -> None:
     assert split_form("list+s3") == ("list", "s3")
     assert split_form("s3") == ("", "s3")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h/f", ("https://u:p@h/f", True)),
+        ("list+https://h/", ("list+https://u:p@h/", True)),
+        ("https://me:x@h/f", ("https://me:x@h/f", True)),
+        ("http://h/f", ("http://h/f", False)),
+        ("https://h:8443/f", ("https://h:8443/f", False)),
+        ("https://h.evil.example/f", ("https://h.evil.example/f", False)),
+        ("s3://h/f", ("s3://h/f", False)),
+    ],
+)
+def test_secrets_stay_at_their_server(url: str, shown: tuple[str, bool]) -> None:
+    assert shown_at(url, "https://u:p@h/folder/") == shown
+
+
+def test_a_hub_is_one_server_whatever_stands_where_others_have_a_host() -> None:
+    assert shown_at("hf://a/b/f", "list+hf://c/d") == ("hf://a/b/f", True)
 
 
 def test_credentials_and_filtered_query_name_nothing() -> None:

@@ -1,5 +1,6 @@
 """A source that gives each connection a share is read over several, each byte once."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ async def test_a_source_that_is_slow_for_each_connection_is_read_over_more_of_th
         assert Path(finished.content_path).read_bytes() == DATA
         ranges = [request.range_header for request in source.requests]
         assert ranges[0] == ""
-        assert len(ranges) > 4
+        assert len(ranges) >= 8
         assert len(set(ranges)) == len(ranges)
         assert finished.bytes_by.source == len(DATA)
         assert source.bytes_sent < 1.1 * len(DATA)  # what is on its way when the first is cut
@@ -42,10 +43,31 @@ async def test_a_source_without_ranges_or_validators_is_read_in_one_pass(tmp_pat
             assert source.count("GET", path) == 1
 
 
-async def test_a_range_that_breaks_is_read_again(tmp_path: Path) -> None:
+async def test_a_range_that_breaks_is_read_again_and_the_others_go_on(tmp_path: Path) -> None:
     async with FakeSource() as source, a_host(tmp_path, "ann", source=SOURCE) as host:
-        source.add("/f", DATA, rate_bytes_per_s=15e6, reset_after_bytes=30 << 20, reset_count=1)
+        source.add("/f", DATA, rate_bytes_per_s=15e6, reset_after_bytes=9 << 20, reset_count=1)
 
         finished = await host.downloads.get(DownloadRequest(url=source.url("/f")), lambda _: None)
 
         assert Path(finished.content_path).read_bytes() == DATA
+        assert source.bytes_sent < 1.2 * len(DATA)  # what had been begun was not thrown away
+
+
+async def test_a_download_that_is_resumed_is_read_over_several_connections(tmp_path: Path) -> None:
+    async with FakeSource() as source:
+        content = source.add("/f", DATA, rate_bytes_per_s=15e6, stall_after_bytes=3 << 20)
+        request = DownloadRequest(url=source.url("/f"))
+        async with a_host(tmp_path, "ann", source=SOURCE) as host:
+            first = asyncio.ensure_future(host.downloads.get(request, lambda _: None))
+            await content.has_stalled.wait()
+            first.cancel()
+            await asyncio.wait([first])
+        content.release()
+        before = len(source.requests)
+        async with a_host(tmp_path, "ann", source=SOURCE) as host:
+            finished = await host.downloads.get(request, lambda _: None)
+
+            assert Path(finished.content_path).read_bytes() == DATA
+        again = [each for each in source.requests[before:] if each.method == "GET"]
+        assert len(again) >= 8
+        assert all(each.range_header for each in again)

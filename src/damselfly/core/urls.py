@@ -108,6 +108,24 @@ def display_url(url: str) -> str:
     return scheme + separator + authority.rpartition("@")[2] + slash + path
 
 
+def shown_at(url: str, own_url: str) -> tuple[str, bool]:
+    """Return another URL as whoever asks for `own_url` asks for it, and whether headers go with it.
+
+    What a requester shows goes to the server that it is for, and to no other.
+    """
+    parts, own = urlsplit(url), urlsplit(own_url)
+    scheme = split_form(parts.scheme)[1]
+    userinfo, at, host = own.netloc.rpartition("@")
+    _, at_there, host_there = parts.netloc.rpartition("@")
+    # Where no host stands in a URL, all of them are of one server.
+    is_there = scheme == split_form(own.scheme)[1] and (
+        host_there == host or scheme in _NAMES_WITH_CASE
+    )
+    if is_there and at and not at_there:
+        url = url.replace("://", f"://{userinfo}@", 1)
+    return url, is_there
+
+
 def identity_url(url: str, filtered_query: Iterable[str]) -> str:
     """Return what of a normalised URL names a content: no credentials, no filtered query."""
     parts = urlsplit(url)

@@ -15,8 +15,8 @@ import typer
 
 from damselfly.clock import wall_s
 from damselfly.errors import DaemonUnreachableError, OutputError, UsageError
-from damselfly.faces.cli.output import Output
 from damselfly.faces.cli.progress import size_text
+from damselfly.services.outputs import Output
 from damselfly.services.places import daemon_sockets, data_folder
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.cache_messages import (

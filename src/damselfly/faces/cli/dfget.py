@@ -16,8 +16,9 @@ from damselfly import errors
 from damselfly.core.digest import Digest
 from damselfly.core.downloading.sharing import Priority
 from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
-from damselfly.faces.cli.output import Output, output_path
+from damselfly.faces.cli.output import output_path
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
+from damselfly.services.outputs import take_from
 from damselfly.services.places import daemon_sockets
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
@@ -136,13 +137,7 @@ def _through_daemon(
 ) -> DownloadFinished:
     with shown_on_terminal(is_quiet=is_quiet) as shown:
         finished = client.download(request, shown.show)
-    try:
-        if finished.content_path and os.access(finished.content_path, os.R_OK):
-            Output(output).place(finished.content_path)
-        else:
-            client.read_content(finished, Output(output).copy)
-    finally:
-        client.release(finished)
+    take_from(client, finished, output)
     return finished
 
 

@@ -4,17 +4,16 @@ import asyncio
 import contextlib
 import io
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from damselfly.errors import DaemonUnreachableError, OutputError
 from damselfly.faces.python.files import buffered
 from damselfly.faces.python.own_peer import OwnPeer
+from damselfly.services.outputs import take_from
 from damselfly.services.places import daemon_sockets
-from damselfly.storage.placing import place
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
@@ -123,30 +122,8 @@ class Client:
 
                 on_progress = stack.enter_context(shown(path.name))
             finished = self._local.download(request, on_progress)
-        try:
-            self._place(finished, path)
-        finally:
-            self._local.release(finished)
+        take_from(self._local, finished, str(path))
         return finished
-
-    def _place(self, finished: DownloadFinished, path: Path) -> None:
-        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.damselfly-part")
-        try:
-            if finished.content_path and os.access(finished.content_path, os.R_OK):
-                place(finished.content_path, str(part))
-                mask = os.umask(0)
-                os.umask(mask)
-                part.chmod(0o666 & ~mask)
-            else:
-                with part.open("xb") as file:
-                    self._local.read_content(finished, lambda body, _: _copy(body, file))
-                if part.stat().st_size != finished.size_bytes:
-                    raise OutputError(path=str(path), reason="the daemon stopped sending it")
-            part.replace(path)
-        except OSError as exc:
-            raise OutputError(path=str(path), reason=exc.strerror or str(exc)) from exc
-        finally:
-            part.unlink(missing_ok=True)
 
     def open(
         self,
@@ -257,7 +234,3 @@ def download(
     """Download a file with a progress bar, in one line; for more there is `Client`."""
     with Client() as client:
         return client.download(url, output, digest=digest, progress=progress)
-
-
-def _copy(body: BinaryIO, file: BinaryIO) -> None:
-    shutil.copyfileobj(body, file, 1 << 20)

@@ -97,7 +97,7 @@ class OwnReading:
                 expected=opened.digests.get,
                 hash_along=opened.hash_block,
             )
-            await self._parts.seeding.read_span(self._spec, entry, span, intake)
+            await self._parts.seeding.asking.read_span(self._spec, entry, span, intake)
             if entry.edition.size_bytes is not None and span is None:
                 self._wanting.handle(core.Sealed(block_count=entry.edition.layout.block_count))
         except DamselflyError as exc:

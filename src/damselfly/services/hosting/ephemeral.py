@@ -1,7 +1,7 @@
 """A dfget without daemon: a peer while it runs, with its store beside the output.
 
 The store is a folder `.NAME.damselfly` in the output's folder, on the same file system, so
-that the finished content only needs to be renamed. It stays when the download is
+that the finished content only needs a link. It stays when the download is
 interrupted: the next one with the same output goes on with its blocks.
 """
 
@@ -16,9 +16,9 @@ from damselfly.core.peer import HostId
 from damselfly.errors import OutputError, StorageUnusableError
 from damselfly.services.hosting.peer_host import PeerHostOptions, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
+from damselfly.services.outputs import Output
 from damselfly.services.stores import open_store
 from damselfly.storage.disk import DiskStore
-from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
@@ -44,8 +44,11 @@ async def download(
             finished = await host.downloads.get(request, on_progress)
             entry = host.downloads.content_of(finished.download_id)
             assert entry is not None
-            path = finished.content_path or await asyncio.to_thread(_plain_path, entry, folder)
-            await asyncio.to_thread(_place, path, output)
+            where = Output(output)
+            if finished.content_path:
+                await asyncio.to_thread(where.place, finished.content_path)
+            else:  # it is encrypted
+                await asyncio.to_thread(where.place_entry, entry)
             is_done = True
     finally:
         await asyncio.to_thread(_close, store, folder, is_done=is_done)
@@ -78,24 +81,6 @@ def _open(folder: Path, output: str) -> DiskStore:
         if not Path(output).parent.is_dir() or not os.access(Path(output).parent, os.W_OK):
             raise OutputError(path=output, reason="its folder cannot be written to") from exc
         raise
-
-
-def _plain_path(entry: StoredEdition, folder: Path) -> str:
-    """Lay a content that is encrypted in plain, and return where."""
-    path = folder / "plain"
-    path.unlink(missing_ok=True)  # of a dfget that was killed
-    entry.place(str(path))
-    return str(path)
-
-
-def _place(content_path: str, output: str) -> None:
-    mask = os.umask(0)
-    os.umask(mask)
-    try:
-        os.chmod(content_path, 0o666 & ~mask)  # noqa: PTH101
-        os.replace(content_path, output)  # noqa: PTH105
-    except OSError as exc:
-        raise OutputError(path=output, reason=exc.strerror or str(exc)) from exc
 
 
 def _close(store: DiskStore, folder: Path, *, is_done: bool) -> None:

@@ -13,8 +13,9 @@ from typing import Final, Protocol
 
 import blake3
 
-from damselfly.core.blocks import BlockLayout
+from damselfly.core.blocks import BlockLayout, Span
 from damselfly.core.digest import Digest
+from damselfly.core.task import Edition
 from damselfly.errors import SourceBrokenError, SourceChangedError
 from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.seeding.hashing import new_hasher
@@ -34,7 +35,31 @@ BlockHandler = Callable[[int, bytes], None]
 """Called with the index and the BLAKE3 digest of each block that was stored."""
 
 BLOCKS_AHEAD_MAX: Final = 2  # one is being written, one waits; more only holds memory
-PART_BYTES: Final = 1 << 20  # between two looks at a rate limit
+PART_BYTES: Final = 1 << 20  # between two looks at a rate limit; stays in a processor's cache
+
+
+class Buffers:
+    """Memory for the blocks of one content on their way, of as many readings as it has.
+
+    A buffer whose block is stored is filled again: fresh memory costs more than the bytes that
+    fill it.
+    """
+
+    def __init__(self, block_bytes: int, *, readings_max: int = 1, workers: int = 1) -> None:
+        self._block_bytes = block_bytes
+        self._spare: list[bytearray] = []
+        # Each reading fills one; who stores blocks and who waits for that need a few for all.
+        self._free = asyncio.Semaphore(readings_max - 1 + workers + BLOCKS_AHEAD_MAX)
+
+    async def take(self) -> bytearray:
+        """Take one, or wait for it."""
+        await self._free.acquire()
+        return self._spare.pop() if self._spare else bytearray(self._block_bytes)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Let others fill it."""
+        self._spare.append(buffer)
+        self._free.release()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +77,10 @@ class Intake:
     expected: Callable[[int], bytes | None] = lambda _: None
     hash_along: Callable[[int, memoryview], None] = lambda _, __: None
     compressor: Compressor | None = None
+
+    def workers(self, edition: Edition) -> int:
+        """Return how many of its blocks are stored at a time."""
+        return self.compressor.threads if self.compressor and edition.is_packed else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +106,7 @@ class BlockReader:
         url: str,
         throttle: Limit,
         intake: Intake,
+        buffers: Buffers | None = None,
         on_bytes: Callable[[int], None] = lambda _: None,
         stop_at: Callable[[], int | None] = lambda: None,
         part_bytes: int = PART_BYTES,
@@ -90,12 +120,11 @@ class BlockReader:
         self._on_bytes = on_bytes
         self._block_bytes = entry.edition.block_bytes
         self.position = 0
-        # Stored ones are filled again: fresh memory costs more than the bytes that fill it.
-        self._spare: list[bytearray] = []
         # Compressing takes longer than a block takes to come; other blocks are stored meanwhile.
         self._compressor = intake.compressor if entry.edition.is_packed else None
-        self._workers = self._compressor.threads if self._compressor else 1
-        self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue(BLOCKS_AHEAD_MAX - 1)
+        self._workers = intake.workers(entry.edition)
+        self._buffers = buffers or Buffers(self._block_bytes, workers=self._workers)
+        self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue()  # ... as many as buffers
 
     async def read(self, reading: SourceReading) -> None:
         """Read the answer to its end.
@@ -120,7 +149,7 @@ class BlockReader:
                 except Exception as exc:  # noqa: BLE001  # raised again below, when all is stored
                     failure = exc
                 for _ in range(self._workers):
-                    await self._ready.put(None)
+                    self._ready.put_nowait(None)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         if failure is not None:
@@ -129,16 +158,20 @@ class BlockReader:
     async def _cut(self, reading: SourceReading) -> None:
         size, stop = self._entry.edition.size_bytes, reading.answer.stop_byte
         while stop is None or self.position < (self._stop_at() or stop):
-            buffer = self._spare.pop() if self._spare else bytearray(self._block_bytes)
             wanted = self._block_bytes
             if stop is not None:
                 wanted = min(wanted, stop - self.position)
-            filled = await self._fill(reading, memoryview(buffer)[:wanted])
-            if size is None and filled < self._block_bytes:
-                # Before the last block is stored, which may be a short one.
-                self._entry.set_size(self.position + filled)
-            if filled:
-                await self._hand_over(buffer, filled)
+            buffer, filled = await self._buffers.take(), 0
+            try:
+                filled = await self._fill(reading, memoryview(buffer)[:wanted])
+                if size is None and filled < self._block_bytes:
+                    # Before the last block is stored, which may be a short one.
+                    self._entry.set_size(self.position + filled)
+                if filled:
+                    self._hand_over(buffer, filled)
+            except BaseException:
+                self._buffers.give_back(buffer)
+                raise
             if filled < wanted:
                 break
         if size is None:
@@ -159,20 +192,20 @@ class BlockReader:
                 break
         return filled
 
-    async def _hand_over(self, buffer: bytearray, filled: int) -> None:
+    def _hand_over(self, buffer: bytearray, filled: int) -> None:
         size = self._entry.edition.size_bytes
         if size is not None and self.position + filled > size:
             reason = f"more than the {size} bytes that it promised"
             raise SourceBrokenError(url=self._url, reason=reason)
         block_index = self.position // self._block_bytes
         self.position += filled
-        await self._ready.put(_Ready(block_index, buffer, filled))
+        self._ready.put_nowait(_Ready(block_index, buffer, filled))
 
     async def _store_all(self) -> None:
         while (ready := await self._ready.get()) is not None:
             with self._compressor.queued() if self._compressor else nullcontext():
                 await self._store(ready.block_index, memoryview(ready.buffer)[: ready.body_bytes])
-            self._spare.append(ready.buffer)
+            self._buffers.give_back(ready.buffer)
 
     async def _store(self, block_index: int, body: memoryview) -> None:
         is_held = self._entry.digest_of(block_index) is not None
@@ -263,14 +296,20 @@ class WholeHasher:
             layout = BlockLayout(
                 size_bytes=stop if size is None else size, block_bytes=entry.edition.block_bytes
             )
-            self._take(entry.read_span(layout.span(self._next_index)))
+            span = layout.span(self._next_index)
+            for start in range(span.start_byte, span.stop_byte, PART_BYTES):
+                self._update(entry.read_span(Span(start, min(start + PART_BYTES, span.stop_byte))))
+            self._next_index += 1
 
     def _take(self, body: bytes | memoryview) -> None:
         """Hash the next block; the caller has the lock."""
+        self._update(body)
+        self._next_index += 1
+
+    def _update(self, body: bytes | memoryview) -> None:
         self._hasher.update(body)
         if self._checking is not None:
             self._checking.update(body)
-        self._next_index += 1
 
     def digest(self) -> Digest:
         """Return the digest of what was hashed."""

@@ -6,17 +6,13 @@ pass; when it breaks midway, the pass goes on where it broke.
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from damselfly.clock import now_s
 from damselfly.core.access import shown_by
-from damselfly.core.blocks import Span, gap_spans
-from damselfly.core.budgeting import retry_after_s
+from damselfly.core.blocks import gap_spans
 from damselfly.core.caching.freshness import (
     Cached,
     SourceWord,
@@ -25,14 +21,11 @@ from damselfly.core.caching.freshness import (
     judge_before,
 )
 from damselfly.core.digest import Digest
-from damselfly.core.downloading.backoff import Backoff
-from damselfly.core.ranging import Ranging
 from damselfly.core.task import (
     EditionId,
     Headers,
     TaskId,
     TaskSpec,
-    Validators,
 )
 from damselfly.errors import (
     DigestMismatchError,
@@ -45,27 +38,19 @@ from damselfly.errors import (
 from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.encrypting.edition_keys import EditionKeys
 from damselfly.services.options import SourceOptions
+from damselfly.services.seeding.asking import Asking
 from damselfly.services.seeding.naming import edition_of
-from damselfly.services.seeding.pacing import PACED_PART_BYTES, GaveWayError, Pace, PacedLimit
+from damselfly.services.seeding.pacing import GaveWayError
 from damselfly.services.seeding.peeking import look_into
-from damselfly.services.seeding.ranged import RangedReading, can_be_ranged, gives_parts
-from damselfly.services.seeding.reading import PART_BYTES, BlockReader, Intake, WholeHasher
-from damselfly.services.seeding.sameness import check_same
+from damselfly.services.seeding.reading import Intake, WholeHasher
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.provider import Source, SourceReading
-from damselfly.transport.throttle import Throttle
 
-RETRY_S: Final = 0.2
-RETRY_S_MAX: Final = 10.0
-RETRY_AFTER_S_MAX: Final = 30.0  # who asks for longer is told to whoever waits
 NOT_FOUND: Final = 404
-TOO_MANY: Final = 429
-PARTIAL: Final = 206
 ACCEPTING: Final = (200, 206, 416)  # the last: of a content without bytes there is no part
-SERVER_ERRORS: Final = range(500, 600)
 REFUSALS_MAX: Final = 1024  # remembered 404s
 
 log = get_log()
@@ -88,7 +73,7 @@ class Seeding:
     """Gets editions of tasks into a store.
 
     Attributes:
-        pacers: {task: what holds back its reading}, of those that are not urgent.
+        asking: Asks the sources.
     """
 
     def __init__(
@@ -112,13 +97,14 @@ class Seeding:
         self._compressor = compressor
         self._link_rate = link_rate_bytes_per_s
         self._metrics = metrics
-        self._backoff = Backoff(RETRY_S, RETRY_S_MAX, rng)
         self._now_wall_s = now_wall_s
-        self._sleep = sleep
-        self.pacers: dict[TaskId, Pace] = {}
-        # {host of a source: its limit}; a fleet asks a handful of sources.
-        self._throttles: dict[str, Throttle] = defaultdict(
-            lambda: Throttle(options.rate_bytes_per_s)
+        self.asking = Asking(
+            source,
+            options,
+            link_rate_bytes_per_s=link_rate_bytes_per_s,
+            metrics=metrics,
+            rng=rng,
+            sleep=sleep,
         )
         # {(task, URL, headers): when its 404 is forgotten}
         self._refused: dict[tuple[TaskId, str, Headers], float] = {}
@@ -236,7 +222,7 @@ class Seeding:
         if data_key is not None:
             await asyncio.to_thread(drop_plain, self._store, spec.task_id)
         try:
-            reading = await self._ask(spec)
+            reading = await self.asking.ask(spec)
         except SourceRefusedError as exc:
             if exc.status == NOT_FOUND and self._options.negative_window_s:
                 if len(self._refused) >= REFUSALS_MAX:
@@ -266,31 +252,6 @@ class Seeding:
 
     # --- reading
 
-    async def _ask(
-        self, spec: TaskSpec, entry: StoredEdition | None = None, span: Span | None = None
-    ) -> SourceReading:
-        """Ask the source for all, or for one span; asks again when it does not answer."""
-        attempt = 0
-        while True:
-            self._metrics.source_requests.labels("read").inc()
-            try:
-                if entry is None or span is None:
-                    return await self._source.read(spec)
-                return await self._source.read(
-                    spec,
-                    start_byte=span.start_byte,
-                    stop_byte=span.stop_byte,
-                    # The digest of the whole says better what belongs together than the
-                    # validators of this or that registry.
-                    validators=Validators() if spec.digest else entry.edition.validators,
-                )
-            except (SourceUnreachableError, SourceRefusedError) as exc:
-                asked_s = retry_after_s(exc.http_headers)
-                attempt += 1
-                if _is_final(exc, asked_s) or attempt > self._options.retries_max:
-                    raise
-            await self._sleep(max(self._backoff.delay_s(attempt), asked_s))
-
     async def _fill(
         self,
         spec: TaskSpec,
@@ -317,7 +278,7 @@ class Seeding:
                 if reading is not None:
                     await reading.__aexit__(None, None, None)
                 reading = None
-                if (pacer := self.pacers.get(spec.task_id)) is not None:
+                if (pacer := self.asking.pacers.get(spec.task_id)) is not None:
                     await pacer.take(entry.edition.block_bytes)  # else the next begins with a burst
             except SourceUnreachableError as exc:
                 # Each attempt that gave a block starts the count anew.
@@ -326,7 +287,7 @@ class Seeding:
                 if attempt > self._options.retries_max:
                     raise
                 reading = None
-                await self._sleep(self._backoff.delay_s(attempt))
+                await self.asking.sleep(self.asking.backoff.delay_s(attempt))
             else:
                 return
 
@@ -337,94 +298,16 @@ class Seeding:
         intake: Intake,
         reading: SourceReading | None,
     ) -> None:
-        if reading is not None and can_be_ranged(spec, entry.edition, reading.answer):
-            await self._read_ranged(spec, entry, intake, reading)
-            return
-        if reading is not None:
-            await self._read(spec, entry, reading, intake)
-            return
         edition = entry.edition
         can_compare = spec.digest is not None or edition.validators.has_any
-        if edition.size_bytes is None or not can_compare:
+        if reading is not None:
+            await self.asking.read_on(spec, entry, reading, intake)
+        elif edition.size_bytes is None or not can_compare:
             # Parts cannot be asked for safely: all again, past what is held and still equal.
-            async with await self._ask(spec) as whole:
-                check_same(spec, entry.edition, whole.answer)
-                await self._read(spec, entry, whole, intake)
-            return
-        for span in gap_spans(edition.layout, entry.held):
-            if await self.read_span(spec, entry, span, intake):
-                return
-
-    async def _read_ranged(
-        self, spec: TaskSpec, entry: StoredEdition, intake: Intake, reading: SourceReading
-    ) -> None:
-        """Read an open answer, over more connections if that is faster."""
-        ranging = Ranging(
-            connections_max=self._options.connections_max, enough_bytes_per_s=self._link_rate
-        )
-        await RangedReading(
-            entry.edition,
-            ranging,
-            read_first=partial(self._read, spec, entry, reading, intake),
-            read_span=partial(self.read_span, spec, entry, intake=intake),
-            now_s=now_s,
-        ).read()
-
-    async def read_span(
-        self,
-        spec: TaskSpec,
-        entry: StoredEdition,
-        span: Span | None,
-        intake: Intake,
-        *,
-        on_bytes: Callable[[int], None] = lambda _: None,
-    ) -> bool:
-        """Read one span, None is all, from the source; True: the source gave the whole instead.
-
-        Args:
-            spec: What to ask for.
-            entry: Where it goes.
-            span: It begins where a block begins.
-            intake: What becomes of its blocks.
-            on_bytes: Told of bytes as they come.
-
-        Raises:
-            SourceError: The source did not give it, or has another edition.
-        """
-        async with await self._ask(spec, entry, span) as reading:
-            check_same(spec, entry.edition, reading.answer)
-            await self._read(spec, entry, reading, intake, on_bytes=on_bytes)
-            return reading.answer.status != PARTIAL
-
-    async def _read(
-        self,
-        spec: TaskSpec,
-        entry: StoredEdition,
-        reading: SourceReading,
-        intake: Intake,
-        *,
-        on_bytes: Callable[[int], None] = lambda _: None,
-        stop_at: Callable[[], int | None] = lambda: None,
-    ) -> None:
-        def count(came_bytes: int) -> None:
-            self._metrics.source_bytes.inc(came_bytes)
-            on_bytes(came_bytes)
-
-        reader = BlockReader(
-            entry,
-            url=spec.display_url,
-            throttle=PacedLimit(
-                self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
-                lambda: self.pacers.get(spec.task_id),
-                spec.display_url,
-                can_be_left=gives_parts(spec, entry.edition, reading.answer),
-            ),
-            part_bytes=PACED_PART_BYTES if spec.task_id in self.pacers else PART_BYTES,
-            intake=intake,
-            on_bytes=count,
-            stop_at=stop_at,
-        )
-        await reader.read(reading)
+            await self.asking.read_span(spec, entry, None, intake)
+        else:
+            gaps = gap_spans(edition.layout, entry.held)
+            await self.asking.read_gaps(spec, entry, gaps, intake)
 
     # --- the whole
 
@@ -470,11 +353,3 @@ class Seeding:
         if expected is not None and expected != actual:
             self._store.drop(entry)
             raise DigestMismatchError(expected=str(expected), actual=str(actual))
-
-
-def _is_final(exc: SourceUnreachableError | SourceRefusedError, asked_s: float) -> bool:
-    """Say whether asking again, after the pause that a source asked for, makes no sense."""
-    if isinstance(exc, SourceUnreachableError):
-        return False
-    may_come_again = exc.status in SERVER_ERRORS or (exc.status == TOO_MANY and asked_s > 0)
-    return not may_come_again or asked_s > RETRY_AFTER_S_MAX

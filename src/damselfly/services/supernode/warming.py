@@ -77,7 +77,7 @@ class Warming:
         self._waiting[task_id].append(end)
         try:
             if self._begin(spec):
-                self._paces[task_id] = self._seeding.pacers[task_id] = pace
+                self._paces[task_id] = self._seeding.asking.pacers[task_id] = pace
             return await end
         finally:
             waiting = self._waiting.get(task_id, [])
@@ -110,7 +110,7 @@ class Warming:
         """A seeding began for a wish; with a pace, for one of a host that was told to have it."""
         self._seedings[task_id] = seeding
         if pace is not None:
-            self._paces[task_id] = self._seeding.pacers[task_id] = pace
+            self._paces[task_id] = self._seeding.asking.pacers[task_id] = pace
 
     def on_live(self, task_id: TaskId) -> None:
         """A host wants a task: what was begun for a wish goes on for it."""
@@ -121,7 +121,7 @@ class Warming:
         """A seeding ended, whoever wanted it."""
         self._seedings.pop(spec.task_id, None)
         if (pace := self._paces.pop(spec.task_id, None)) is not None:
-            del self._seeding.pacers[spec.task_id]
+            del self._seeding.asking.pacers[spec.task_id]
             pace.end()
         for end in self._waiting.pop(spec.task_id, []):
             if not end.done():

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from damselfly.core.bundling import BundleAddress, split
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
-from damselfly.core.urls import WEB
+from damselfly.core.urls import WEB, shown_at
 from damselfly.errors import SourceChangedError, SourceRefusedError
 from damselfly.transport.provider import Source, SourceAnswer
 from damselfly.transport.sources.chunks import ChunkReading, answer_for, read_whole
@@ -113,7 +113,7 @@ class BundleSource:
         try:
             async with asyncio.TaskGroup() as tasks:
                 asking = [
-                    tasks.create_task(self._sources.authorise(request_for(bundle.folder, member)))
+                    tasks.create_task(self._sources.authorise(_request_for(bundle.folder, member)))
                     for member in members
                 ]
         except BaseExceptionGroup as group:
@@ -159,7 +159,7 @@ class BundleSource:
                 await asyncio.wait([reading for _, reading in waiting])
 
     async def _read_member(self, bundle: _Bundle, member: Member) -> bytes:
-        spec = request_for(bundle.folder, member)
+        spec = _request_for(bundle.folder, member)
         size = member.size_bytes or 0
         async with await self._sources.read(spec) as reading:
             told = reading.answer
@@ -188,15 +188,7 @@ async def _next_of(
     return memoryview(body)[max(start_byte - before, 0) : max(stop_byte - before, 0)]
 
 
-def request_for(folder: TaskSpec, member: Member) -> TaskSpec:
-    """Return the request for a file of a listing, as the requester of the folder makes it.
-
-    What it shows goes to the server that it is for, and to no other.
-    """
-    parts, own = urlsplit(member.url), urlsplit(folder.url)
-    userinfo, at, host = own.netloc.rpartition("@")
-    is_there = parts.netloc == host or own.scheme == "hf"  # where no host stands in a URL
-    if parts.scheme != own.scheme or not is_there:
-        return TaskSpec(url=member.url)
-    url = parts._replace(netloc=userinfo + at + parts.netloc).geturl() if at else member.url
-    return TaskSpec(url=url, headers=folder.headers)
+def _request_for(folder: TaskSpec, member: Member) -> TaskSpec:
+    """Return the request for a file of a listing, as the requester of the folder makes it."""
+    url, is_there = shown_at(member.url, folder.url)
+    return TaskSpec(url=url, headers=folder.headers if is_there else ())

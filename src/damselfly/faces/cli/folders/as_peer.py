@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from damselfly.faces.cli.folders.getting import OnProgress
 from damselfly.services.hosting.ephemeral import peer_options_of
 from damselfly.services.hosting.peer_host import PeerHost, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
+from damselfly.services.outputs import Output
 from damselfly.services.stores import open_store
 from damselfly.telemetry.log import set_up_log
 from damselfly.telemetry.metrics import Metrics
@@ -33,12 +32,7 @@ class AsPeer:
         entry = self._host.downloads.content_of(finished.download_id)
         assert entry is not None
         try:
-            part = f"{path}.{secrets.token_hex(4)}.damselfly-part"
-            entry.place(part)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(part, 0o666 & ~mask)
-            os.replace(part, path)
+            Output(path).place_entry(entry)
         finally:
             self._loop.call_soon_threadsafe(self._host.downloads.release, finished.download_id)
         return finished

@@ -11,12 +11,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 import msgspec
 
 from damselfly.core.bundling import BundleAddress, Split, split
 from damselfly.core.members import Member
+from damselfly.core.urls import shown_at
 from damselfly.errors import DamselflyError, RemoteProtocolError, SourceError
 from damselfly.faces.cli.folders.getting import Getter
 from damselfly.faces.cli.folders.unpacking import make_room_for, unpack, write_file
@@ -217,14 +217,8 @@ class Fetching:
 
     def _asking(self, url: str, *, digest: str = "") -> DownloadRequest:
         """Return a request like that of the user, for another URL; secrets stay at their server."""
-        parts, own = urlsplit(url), urlsplit(self._request.url)
-        userinfo, at, host = own.netloc.rpartition("@")
-        scheme = parts.scheme.rpartition("+")[2]
-        is_there = scheme == own.scheme and (
-            parts.netloc.rpartition("@")[2] == host or scheme == "hf"
-        )
-        if is_there and at and "@" not in parts.netloc:
-            url = parts._replace(netloc=userinfo + at + parts.netloc).geturl()
+        url, is_there = shown_at(url, self._request.url)
+        # Of a list of URLs the user said what goes to all of them.
         headers = self._request.headers if is_there or not self._request.url else ()
         return msgspec.structs.replace(self._request, url=url, digest=digest, headers=headers)
 

@@ -1,10 +1,9 @@
 """How one of many files is got; this way is through the daemon, the other in `as_peer.py`."""
 
-import os
 from collections.abc import Callable
 from typing import Protocol
 
-from damselfly.faces.cli.output import Output
+from damselfly.services.outputs import take_from
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
@@ -31,11 +30,5 @@ class ThroughDaemon:
     def get(self, request: DownloadRequest, path: str, on_progress: OnProgress) -> DownloadFinished:
         """Download into `path`; see `Getter`."""
         finished = self._client.download(request, on_progress)
-        try:
-            if finished.content_path and os.access(finished.content_path, os.R_OK):
-                Output(path).place(finished.content_path)
-            else:
-                self._client.read_content(finished, Output(path).copy)
-        finally:
-            self._client.release(finished)
+        take_from(self._client, finished, path)
         return finished

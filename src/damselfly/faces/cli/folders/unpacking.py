@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from damselfly.core.members import Member
 from damselfly.errors import DamselflyError, DigestMismatchError, OutputError, RemoteProtocolError
+from damselfly.services.outputs import Output
 from damselfly.wire.bundles import LENGTH_BYTES, listing_bytes_told, members_told
 
 
@@ -20,15 +21,15 @@ def unpack(bundle: Path, folder: Path) -> tuple[list[Member], dict[str, Damselfl
     failed: dict[str, DamselflyError] = {}
     with bundle.open("rb") as file:
         members = members_told(file.read(listing_bytes_told(file.read(LENGTH_BYTES))))
-        ready: dict[str, Path] = {}  # folders that were looked at
+        ready: dict[str, str] = {}  # {what is above files: that folder, which was looked at}
         for member in members:
             data = _body(file, member)
             above, _, name = member.path.rpartition("/")
             try:
                 _check(member, data)
                 if above not in ready:
-                    ready[above] = make_room_for(folder, member.path).parent
-                _write(ready[above] / name, data)
+                    ready[above] = str(make_room_for(folder, member.path).parent)
+                Output(os.path.join(ready[above], name)).write(data)
             except (DigestMismatchError, OutputError) as exc:
                 failed[member.path] = exc
             else:
@@ -56,16 +57,7 @@ def write_file(folder: Path, path: str, data: bytes) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    _write(make_room_for(folder, path), data)
-
-
-def _write(target: Path, data: bytes) -> None:
-    part = target.with_name(f".{target.name}.damselfly-part")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    except OSError as exc:
-        raise OutputError(path=str(target), reason=exc.strerror or str(exc)) from exc
+    Output(str(make_room_for(folder, path))).write(data)
 
 
 def make_room_for(folder: Path, path: str) -> Path:
