@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from damselfly.core.digest import Digest
+from damselfly.core.task import TaskSpec
 from damselfly.errors import RemoteProtocolError, TaskSpecError
 from damselfly.wire import link_messages, local_messages, session_messages
 from damselfly.wire.local_messages import (
@@ -176,6 +177,24 @@ def test_message_does_not_show_headers_and_query() -> None:
 
     assert SECRET not in shown
     assert "http://h/f" in shown
+
+
+@pytest.mark.parametrize("digest", ["", SHA])
+def test_join_is_a_task_whose_id_follows_from_its_fields(digest: str) -> None:
+    fields: dict[str, Any] = {"url": "http://h/f?sig=1", "task_tag": "t", "digest": digest}
+    fields |= {"filtered_query": ("sig",), "headers": (("A", "b"),), "is_encrypted": True}
+    expected = TaskSpec(
+        url="http://h/f?sig=1",
+        digest=Digest.parse(digest) if digest else None,
+        tag="t",
+        filtered_query=("sig",),
+        headers=(("A", "b"),),
+        is_encrypted=True,
+    )
+
+    assert session_messages.Join(task_id=expected.task_id, **fields).spec() == expected
+    with pytest.raises(RemoteProtocolError, match="does not follow"):
+        session_messages.Join(task_id="0" * 64, **fields).spec()
 
 
 def test_request_for_a_url_that_is_none_can_be_shown() -> None:
