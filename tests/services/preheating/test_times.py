@@ -47,7 +47,13 @@ class Cache:
         self.comes = asyncio.Event()
         self.loop_delay_s = 0.0
 
-    async def seed(self, spec: TaskSpec, pace: Pace) -> StoredEdition:  # noqa: ARG002
+    async def seed(
+        self,
+        spec: TaskSpec,
+        pace: Pace,  # noqa: ARG002
+        *,
+        size_bytes: int = -1,  # noqa: ARG002
+    ) -> StoredEdition:
         self.begun.append(spec.url)
         try:
             await self.comes.wait()

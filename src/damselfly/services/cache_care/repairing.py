@@ -113,6 +113,7 @@ async def fetch_block(
     index: int,
     *,
     codecs: Codecs,
+    is_preheat: bool = False,
 ) -> BlockAnswer:
     """Return a block as a host gave it, whole, but not yet compared with anything.
 
@@ -124,20 +125,28 @@ async def fetch_block(
     return await connections.fetch(
         *(holder.address, edition.edition_id, index, frame),
         parent=holder.host_id,
+        is_preheat=is_preheat,
         codecs=codecs,
         ciphers=(edition.cipher,) if edition.cipher else (),
     )
 
 
 async def fetch_body(
-    connections: BlockConnections, holder: Host, edition: Edition, index: int
+    connections: BlockConnections,
+    holder: Host,
+    edition: Edition,
+    index: int,
+    *,
+    is_preheat: bool = False,
 ) -> memoryview:
     """Return the bytes of a block of a plain edition from a host, not compared with a digest.
 
     Raises:
         ParentError: It did not give them.
     """
-    answer = await fetch_block(connections, holder, edition, index, codecs={})
+    answer = await fetch_block(
+        connections, holder, edition, index, codecs={}, is_preheat=is_preheat
+    )
     crc = await asyncio.to_thread(crc32c.crc32c, answer.body)
     is_whole = len(answer.body) == len(edition.layout.span(index))
     if not is_whole or trailer(answer.header_bytes, crc) != answer.trailer:

@@ -443,7 +443,8 @@ class Preheating:
 
         try:
             if place == SUPERNODE_PLACE:
-                entry = await self._seeder.seed(spec, self._pace(job))
+                size = job.items[index].content.size_bytes
+                entry = await self._seeder.seed(spec, self._pace(job), size_bytes=size)
                 size = entry.edition.size_bytes or 0
                 entry.unpin()
             else:

@@ -12,8 +12,8 @@ from damselfly.storage.store import StoredEdition
 class Seeder(Protocol):
     """Makes tasks warm at the SuperNode."""
 
-    async def seed(self, spec: TaskSpec, pace: Pace) -> StoredEdition:
-        """Return the whole content, pinned.
+    async def seed(self, spec: TaskSpec, pace: Pace, *, size_bytes: int = -1) -> StoredEdition:
+        """Return the whole content, pinned; of a known length, or -1.
 
         Raises:
             DamselflyError: It cannot be had with what `spec` shows its source.

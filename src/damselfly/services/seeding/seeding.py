@@ -189,14 +189,18 @@ class Seeding:
                 url=spec.display_url, status=word.status or 0, http_headers=http_headers
             )
         if verdict in (Verdict.HIT, Verdict.RESUME):
-            await asyncio.to_thread(self._confirm, spec, entry)
+            await self.confirm(spec, entry)
         return entry, verdict, verdict in (Verdict.HIT, Verdict.RESUME)
 
-    def _confirm(self, spec: TaskSpec, entry: StoredEdition) -> None:
+    async def confirm(self, spec: TaskSpec, entry: StoredEdition) -> None:
         """Record that the source gives an edition to whoever shows what a request shows."""
-        if not shown_by(spec):
-            entry.mark_public()
-        entry.mark_validated(self._now_wall_s())
+
+        def write() -> None:
+            if not shown_by(spec):
+                entry.mark_public()
+            entry.mark_validated(self._now_wall_s())
+
+        await asyncio.to_thread(write)
 
     async def authorise(self, spec: TaskSpec) -> None:
         """Ask the source whether it would answer a request, without reading its content.
@@ -241,7 +245,7 @@ class Seeding:
             entry = await asyncio.to_thread(self._store.open, edition)
             if data_key is not None:
                 entry.unlock(data_key)
-            await asyncio.to_thread(self._confirm, spec, entry)
+            await self.confirm(spec, entry)
             listener.on_edition(entry, is_stale=False, is_accepted=True)
             if entry.is_sealed:
                 return entry

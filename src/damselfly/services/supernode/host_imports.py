@@ -6,6 +6,7 @@ on gives it like everything else. Which ones it takes says `core/caching/imports
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from damselfly.core.caching.imports import ImportPolicy
@@ -22,6 +23,7 @@ from damselfly.errors import (
 )
 from damselfly.services.cache_care.repairing import fetch_body
 from damselfly.services.seeding.hashing import new_hasher
+from damselfly.services.seeding.pacing import Pace
 from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
@@ -109,13 +111,33 @@ class HostImports:
         finally:
             self._running.discard(edition.edition_id)
 
-    async def _fill(self, host: Host, entry: StoredEdition) -> None:
+    async def copy(self, host: Host, edition: Edition, pace: Pace) -> StoredEdition:
+        """Return a content that a host has whole, pinned, for a preheat.
+
+        Raises:
+            DamselflyError: It cannot be had there, or somebody waits for it by now.
+        """
+        entry = await asyncio.to_thread(self._store.open, edition)
+        try:
+            await self._fill(host, entry, pace)
+            await asyncio.to_thread(entry.seal, edition.digest)
+        except BaseException:
+            entry.unpin()
+            self._store.drop(entry)  # nobody knows whether its blocks are right
+            raise
+        return entry
+
+    async def _fill(self, host: Host, entry: StoredEdition, pace: Pace | None = None) -> None:
         edition = entry.edition
         assert edition.digest is not None
         hasher = new_hasher(edition.digest.algorithm)
         for index in range(edition.layout.block_count):
             if entry.digest_of(index) is None:
-                body = await self._fetch(host, edition, index)
+                if pace is not None:
+                    await pace.take(len(edition.layout.span(index)))
+                    if pace.is_lifted:
+                        raise DamselflyError("somebody waits for it now")
+                body = await self._fetch(host, edition, index, is_preheat=pace is not None)
                 await asyncio.to_thread(store_block, entry, index, body, None)
             plain = await asyncio.to_thread(entry.read_span, edition.layout.span(index))
             await asyncio.to_thread(hasher.update, plain)
@@ -124,13 +146,16 @@ class HostImports:
             self._store.drop(entry)
             raise DigestMismatchError(expected=str(edition.digest), actual=str(actual))
 
-    async def _fetch(self, host: Host, edition: Edition, index: int) -> memoryview:
+    async def _fetch(
+        self, host: Host, edition: Edition, index: int, *, is_preheat: bool
+    ) -> memoryview:
+        fetch = partial(fetch_body, self._connections, host, edition, index, is_preheat=is_preheat)
         for _ in range(BUSY_TRIES_MAX):
             try:
-                return await fetch_body(self._connections, host, edition, index)
+                return await fetch()
             except ParentBusyError as exc:
                 await asyncio.sleep(exc.retry_after_s)
-        return await fetch_body(self._connections, host, edition, index)
+        return await fetch()
 
     def _seal(self, entry: StoredEdition) -> None:
         entry.seal(entry.edition.digest)

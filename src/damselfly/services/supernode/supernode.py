@@ -55,6 +55,7 @@ from damselfly.services.seeding.pacing import TRICKLE_SHARE, Pacing
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.supernode.edition_telling import edition_told
 from damselfly.services.supernode.feeds import Feeds
+from damselfly.services.supernode.host_copies import HostCopies
 from damselfly.services.supernode.host_imports import HostImports
 from damselfly.services.supernode.host_sessions import Session, is_near
 from damselfly.services.supernode.host_warming import HostWarming
@@ -108,6 +109,7 @@ class SuperNode:
         self._store = store
         self._seeding = seeding
         self._imports = imports
+        self._copies = HostCopies(options, store, seeding, imports, holders_of=self.holders_of)
         self._authorising = Authorising(seeding, store, window_s=options.source.access_window_s)
         self._metrics = metrics
         self._tasks = tasks
@@ -393,6 +395,9 @@ class SuperNode:
         listener = SeedListener(self, self._authorising.credential_of(spec))
         try:
             with self.pacing.live() if is_live else contextlib.nullcontext():
+                if host_id == SUPERNODE:
+                    size = self.warming.size_of(spec.task_id)
+                    await self._copies.take(spec, size_bytes=size)
                 entry = await self._obtain(spec, listener, host_id)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))

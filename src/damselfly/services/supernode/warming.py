@@ -53,16 +53,22 @@ class Warming:
         # {task: its pace, and the seeding}, of seedings that were begun for a wish alone.
         self._paces: dict[TaskId, Pace] = {}
         self._seedings: dict[TaskId, asyncio.Task[None]] = {}
+        self._sizes: dict[TaskId, int] = {}  # of those, as their manifests tell them, or -1
 
-    async def seed(self, spec: TaskSpec, pace: Pace) -> StoredEdition:
+    async def seed(self, spec: TaskSpec, pace: Pace, *, size_bytes: int = -1) -> StoredEdition:
         """Return the whole content, pinned; cancelled, it is read no further for this wish.
+
+        Args:
+            spec: What is wanted.
+            pace: How fast it may be read.
+            size_bytes: How long it is, -1 if nobody knows: then it cannot be found at hosts.
 
         Raises:
             DamselflyError: It cannot be had with what `spec` shows its source.
         """
         error: DamselflyError | None = None
         for _ in range(ATTEMPTS_MAX):
-            end = await self._wait_end(spec, pace)
+            end = await self._wait_end(spec, pace, size_bytes)
             error = end.error
             if error is None:
                 return self._whole(spec)
@@ -71,12 +77,13 @@ class Warming:
         assert error is not None
         raise error
 
-    async def _wait_end(self, spec: TaskSpec, pace: Pace) -> _End:
+    async def _wait_end(self, spec: TaskSpec, pace: Pace, size_bytes: int) -> _End:
         task_id = spec.task_id
         end: asyncio.Future[_End] = asyncio.get_running_loop().create_future()
         self._waiting[task_id].append(end)
         try:
             if self._begin(spec):
+                self._sizes[task_id] = size_bytes
                 self._paces[task_id] = self._seeding.asking.pacers[task_id] = pace
             return await end
         finally:
@@ -112,6 +119,10 @@ class Warming:
         if pace is not None:
             self._paces[task_id] = self._seeding.asking.pacers[task_id] = pace
 
+    def size_of(self, task_id: TaskId) -> int:
+        """Return the length of a task that is wanted, -1 if nobody knows it."""
+        return self._sizes.get(task_id, -1)
+
     def on_live(self, task_id: TaskId) -> None:
         """A host wants a task: what was begun for a wish goes on for it."""
         if (pace := self._paces.get(task_id)) is not None:
@@ -120,6 +131,7 @@ class Warming:
     def on_ended(self, spec: TaskSpec, error: DamselflyError | None) -> None:
         """A seeding ended, whoever wanted it."""
         self._seedings.pop(spec.task_id, None)
+        self._sizes.pop(spec.task_id, None)
         if (pace := self._paces.pop(spec.task_id, None)) is not None:
             del self._seeding.asking.pacers[spec.task_id]
             pace.end()
