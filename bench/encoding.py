@@ -15,6 +15,7 @@ from pathlib import Path
 import zstandard
 
 from damselfly.core.blocks import block_bytes_for
+from damselfly.core.compressing.link_rate import LinkRate
 from damselfly.services.compressing.codec_plugins import load_codecs
 from damselfly.services.compressing.compressor import HEAD_BYTES, Compressor
 from damselfly.services.options import CompressionOptions
@@ -28,7 +29,10 @@ def row(name: str, content: bytes, rate: float) -> str:
     metrics = Metrics()
     codecs = load_codecs()
     compressor = Compressor(
-        CompressionOptions(), codecs, link_rate_bytes_per_s=rate, metrics=metrics
+        CompressionOptions(),
+        codecs,
+        link=LinkRate(assumed_bytes_per_s=rate, told_bytes_per_s=rate),
+        metrics=metrics,
     )
     begun_s = time.thread_time()
     is_packed = compressor.starts_packed(content[:HEAD_BYTES], is_near=False)

@@ -5,6 +5,7 @@ from hypothesis import given, strategies as st
 
 from damselfly.core.blocks import BLOCK_BYTES_MAX
 from damselfly.core.compressing.choosing import Choosing, Way
+from damselfly.core.compressing.link_rate import BIN_S, BINS_MAX, RATE_MIN, LinkRate
 from damselfly.core.compressing.load import Load, LoadGate
 from damselfly.core.compressing.sampling import (
     PIECE_BYTES_MIN,
@@ -21,8 +22,8 @@ def a_load(*, cpu_share: float = 0.1, run_queue: float = 0.5, encode_queue: int 
     return Load(cpu_share=cpu_share, run_queue=run_queue, encode_queue=encode_queue)
 
 
-def choosing(*, threads: int = 1, gain_min: float = 0.1) -> Choosing:
-    return Choosing({1: 4, 2: 4}, gain_min=gain_min, threads=threads)
+def choosing(*, threads: int = 1, gain_min: float = 0.1, cpus: int = 2) -> Choosing:
+    return Choosing({1: 4, 2: 4}, gain_min=gain_min, threads=threads, cpus=cpus)
 
 
 # --- the load
@@ -139,6 +140,16 @@ def test_a_fast_link_gets_no_slow_encoder() -> None:
     assert settled(FAST_LINK, factors=gaining, threads=16) is not None
 
 
+def test_while_cpus_are_busy_a_way_must_cost_next_to_nothing_of_them() -> None:
+    def chosen(rate: float, *, cpus: int = 2) -> Way | None:
+        mind = choosing(cpus=cpus)
+        return mind.choose({1: 0.5}, rate_bytes_per_s=rate, is_busy=True)
+
+    assert chosen(SLOW_LINK) == Way(1, 0)  # 4 % of one of two
+    assert chosen(125e6) is None  # 36 % of one of two
+    assert chosen(125e6, cpus=8) == Way(1, 0)
+
+
 def test_an_encoder_that_is_slower_than_assumed_is_used_no_more() -> None:
     mind = choosing()
     way = mind.choose({1: 0.5}, rate_bytes_per_s=125e6)
@@ -175,3 +186,123 @@ def test_a_codec_that_failed_is_not_chosen_again() -> None:
 
     assert way is not None
     assert way.codec == 1
+
+
+# --- the link
+
+
+def a_link(*, told: float = 0.0) -> LinkRate:
+    return LinkRate(assumed_bytes_per_s=125e6, told_bytes_per_s=told)
+
+
+def send(
+    link: LinkRate, rate: float, *, bins: int, first: int = 0, cpu_share: float | None = 0.3
+) -> None:
+    """Have one upload after the other go at a rate for so many bins."""
+    for number in range(first, first + bins):
+        began_s = number * BIN_S
+        link.on_sent(int(rate * BIN_S / 2), began_s, began_s + BIN_S / 2)
+        link.on_sent(int(rate * BIN_S / 2), began_s + BIN_S / 2, began_s + BIN_S)
+        if cpu_share is not None:
+            link.on_load(cpu_share, now_s=began_s + BIN_S)
+
+
+def test_a_rate_is_assumed_until_enough_was_sent() -> None:
+    link = a_link()
+    assert link.bytes_per_s == 125e6
+
+    send(link, 50e6, bins=1)
+    assert link.bytes_per_s == 125e6
+    assert not link.is_cpu_bound
+    send(link, 50e6, bins=1, first=1)
+    assert link.bytes_per_s == pytest.approx(50e6)
+
+
+def test_the_best_of_what_was_achieved_is_the_rate() -> None:
+    link = a_link()
+    send(link, 30e6, bins=20)
+    send(link, 90e6, bins=4, first=20)
+    send(link, 20e6, bins=20, first=24)
+
+    assert link.bytes_per_s == pytest.approx(90e6)
+
+
+def test_one_burst_that_a_buffer_took_is_no_rate() -> None:
+    link = a_link()
+    send(link, 30e6, bins=20)
+    send(link, 900e6, bins=1, first=20)
+
+    assert link.bytes_per_s == pytest.approx(30e6)
+
+
+def test_what_was_sent_now_and_then_tells_nothing() -> None:
+    link = a_link()
+    for number in range(100):
+        link.on_sent(1000, number * BIN_S, number * BIN_S + 0.01)
+
+    assert link.bytes_per_s == 125e6
+
+
+def test_uploads_beside_each_other_and_over_many_bins_add_up() -> None:
+    link = a_link()
+    for _ in range(8):
+        link.on_sent(10_000_000, 0.1, 2.1)
+
+    assert link.bytes_per_s == pytest.approx(40e6)
+
+
+def test_a_few_slow_receivers_make_no_link_that_bears_slow_encoders() -> None:
+    link = a_link()
+    send(link, 1e6, bins=50)
+
+    assert link.bytes_per_s == RATE_MIN
+
+
+def test_an_upload_that_took_no_time_is_counted() -> None:
+    link = a_link()
+    link.on_sent(1000, 1.0, 1.0)
+
+    assert link.bytes_per_s == 125e6
+
+
+def test_what_an_operator_says_is_the_rate() -> None:
+    link = a_link(told=12.5e6)
+    send(link, 90e6, bins=20)
+
+    assert link.bytes_per_s == 12.5e6
+
+
+def test_a_link_that_is_faster_than_the_cpus_is_not_what_is_waited_for() -> None:
+    link = a_link(told=125e6)
+    send(link, 60e6, bins=8, cpu_share=1.0)
+    assert link.is_cpu_bound
+
+    send(link, 60e6, bins=9, first=8, cpu_share=0.5)  # as much, and CPUs to spare
+    assert not link.is_cpu_bound
+
+
+def test_busy_cpus_beside_a_slow_trickle_say_nothing_about_the_link() -> None:
+    link = a_link()
+    send(link, 60e6, bins=4, cpu_share=0.4)
+    send(link, 5e6, bins=40, first=4, cpu_share=1.0)
+
+    assert not link.is_cpu_bound
+
+
+def test_without_a_look_at_the_cpus_the_link_is_the_limit() -> None:
+    link = a_link()
+    send(link, 60e6, bins=8, cpu_share=None)
+
+    assert not link.is_cpu_bound
+
+
+def test_what_is_remembered_is_bounded_and_idle_time_forgets_nothing() -> None:
+    link = a_link()
+    send(link, 60e6, bins=10)
+    for number in range(10, 10 * BINS_MAX):
+        link.on_load(0.0, now_s=(number + 1) * BIN_S)
+    assert link.bytes_per_s == pytest.approx(60e6)
+
+    send(link, 20e6, bins=2 * BINS_MAX, first=10 * BINS_MAX)
+    assert link.bytes_per_s == pytest.approx(20e6)
+    assert len(link._bins) <= BINS_MAX

@@ -8,7 +8,7 @@ daemon and SuperNode cannot disagree about where a block lies.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 BLOCK_BYTES_MIN = 256 << 10  # below it, the cost per block exceeds the cost of its bytes
 BLOCK_BYTES_MAX = 32 << 20  # above it, a block held in memory per slot is too dear
@@ -21,6 +21,9 @@ _CPU_S = 0.002  # per block, at both ends, not hidden by anything (bench/arena.p
 _SPREAD = 1.6 * math.log2(1000)  # block times until a block has reached 1,000 peers
 # ... and these from the arena: at least this many blocks, so that a swarm has work to share.
 _BLOCKS_WANTED_MIN = 64
+
+# 1 Gbit/s: what is assumed of a link of which nobody told or measured anything.
+USUAL_LINK_BYTES_PER_S: Final = 125e6
 
 
 def block_bytes_for(size_bytes: int | None, *, link_rate_bytes_per_s: float) -> int:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from damselfly.core.blocks import USUAL_LINK_BYTES_PER_S
 from damselfly.core.budgeting import BudgetRule
 from damselfly.core.caching.freshness import StalePolicy
 from damselfly.core.caching.imports import ImportPolicy
@@ -318,7 +319,8 @@ class SuperNodeOptions:
     Attributes:
         listen: `host:port` to listen on, for sessions, blocks and the API.
         data: Folder of the cache.
-        link_rate_bytes_per_s: What one host's link carries; the block size follows from it.
+        link_rate_bytes_per_s: What one host's link carries; block size and compression follow
+            from it. 0: block sizes are those of 1 Gbit/s, and compression measures it.
         neighbours: Parents named to a peer at first; the number doubles at most.
         children_max: Peers that get seed blocks from the SuperNode itself, per task.
         uploads: Seed blocks sent at a time and their rate.
@@ -336,7 +338,7 @@ class SuperNodeOptions:
 
     listen: str = "0.0.0.0:8002"  # other hosts must reach it
     data: str = "/var/lib/damselfly/supernode"
-    link_rate_bytes_per_s: float = 125e6
+    link_rate_bytes_per_s: float = 0.0
     neighbours: int = 8
     children_max: int = 64
     uploads: UploadOptions = field(default_factory=lambda: UploadOptions(slots=8))
@@ -352,9 +354,14 @@ class SuperNodeOptions:
     def __post_init__(self) -> None:
         _require(all(each.name for each in self.registries), "each of registries needs a name")
         _require(not self.encrypt or bool(self.encryption.keys), "encrypt needs encryption.keys")
-        _require(self.link_rate_bytes_per_s > 0, "link_rate_bytes_per_s must be positive")
+        _require(self.link_rate_bytes_per_s >= 0, "link_rate_bytes_per_s must not be negative")
         _require(1 <= self.neighbours <= 64, "neighbours must be 1 to 64")  # noqa: PLR2004
         _require(self.children_max >= 1, "children_max must be at least 1")
+
+    @property
+    def assumed_link_rate_bytes_per_s(self) -> float:
+        """What is taken for the rate of a link where it matters before any was measured."""
+        return self.link_rate_bytes_per_s or USUAL_LINK_BYTES_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

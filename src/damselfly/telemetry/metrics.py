@@ -99,6 +99,12 @@ class Metrics:
         self.encode_queue = self._gauge(
             "damselfly_encode_queue", "Blocks that wait to be compressed or stored."
         )
+        self.link_rate = self._gauge(
+            "damselfly_link_bytes_per_second", "What compression takes for the rate of a link."
+        )
+        self.cpu_bound = self._gauge(
+            "damselfly_cpu_bound", "1 while CPUs and not the link limit what is sent."
+        )
         self.compression_pauses = self._counter(
             "damselfly_compression_pauses", "How often the load stopped compression.", "reason"
         )

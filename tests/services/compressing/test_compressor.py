@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from damselfly.clock import now_s
+from damselfly.core.compressing.link_rate import BIN_S, LinkRate
 from damselfly.errors import PluginError, RemoteProtocolError
 from damselfly.services.compressing.codec_plugins import GROUP, GuardedCodec, load_codecs
 from damselfly.services.compressing.compressor import Compressor
@@ -59,7 +61,7 @@ def a_compressor(
     return Compressor(
         CompressionOptions(mode=mode, encode_queue_max=encode_queue_max),
         load_codecs(call_s=0.3),
-        link_rate_bytes_per_s=rate,
+        link=LinkRate(assumed_bytes_per_s=rate),
         metrics=metrics or Metrics(),
     )
 
@@ -109,6 +111,26 @@ def test_a_queue_that_is_too_long_pauses_compression() -> None:
 
     assert compressor.compress(memoryview(WORDS)) is not None
     assert metrics.value("damselfly_compressing") == 1
+
+
+async def test_once_cpus_are_what_limits_uploads_a_fast_link_gets_plain_editions() -> None:
+    metrics = Metrics()
+    compressor = a_compressor(rate=125e6, metrics=metrics)
+    assert compressor.starts_packed(WORDS, is_near=False)
+    for number in range(8):
+        began_s = now_s() - 4 + number * BIN_S
+        compressor.link.on_sent(25_000_000, began_s, began_s + BIN_S)
+        compressor.link.on_load(1.0, now_s=began_s + BIN_S)
+
+    watching = asyncio.ensure_future(compressor.watch())
+    async with asyncio.timeout(10):
+        while not metrics.value("damselfly_cpu_bound"):
+            await asyncio.sleep(BIN_S / 4)
+    watching.cancel()
+
+    assert metrics.value("damselfly_link_bytes_per_second") > 50e6
+    assert not compressor.starts_packed(WORDS, is_near=False)
+    assert compressor.compress(memoryview(WORDS)) is None
 
 
 async def test_the_load_is_looked_at_until_the_watch_is_cancelled() -> None:

@@ -6,6 +6,9 @@ would need more than four fifths of the time that the link needs for the block a
 compression must never be what others wait for. Of the others, the one with the shortest body
 is chosen, as long as it is so much shorter than a cheaper one that the CPU is well spent.
 
+While the CPUs are what all wait for, a way must cost next to nothing of them: on a slow link a
+fast encoder works for a small part of the time, and what it spares the link is worth more.
+
 What a level gains beyond the fastest one, and how fast it is, is measured with each block that
 goes its way; before the first, it is assumed what zstd does on common machines.
 """
@@ -19,6 +22,8 @@ NEW_SHARE: Final = 0.2  # of a measured value in its running mean: five blocks t
 WORTH: Final = 0.03
 # Encoders may take this much of the time that the link takes: a margin for other tasks.
 BUSY_SHARE: Final = 0.8
+# Of all CPUs, while they are busy: encoding at the link's rate may take so much.
+CHEAP_SHARE: Final = 0.05
 # {place of a level in its codec's list: bytes per second of one thread, size against the first}
 SPEEDS: Final = (350e6, 200e6, 70e6, 40e6)
 SIZES: Final = (1.0, 0.93, 0.88, 0.85)
@@ -39,22 +44,29 @@ class Choosing:
         levels: {codec: how many levels it has}.
         gain_min: A block that would become shorter by a smaller share stays as it is.
         threads: Encoders at a time.
+        cpus: Of the machine.
     """
 
-    def __init__(self, levels: Mapping[int, int], *, gain_min: float, threads: int) -> None:
+    def __init__(
+        self, levels: Mapping[int, int], *, gain_min: float, threads: int, cpus: int
+    ) -> None:
         self._levels = dict(levels)
         self._gain_min = gain_min
         self._threads = threads
+        self._cpus = cpus
         # {way: bytes per second of one thread}, {way: body ÷ what the sample promised}
         self._speeds: dict[Way, float] = {}
         self._sizes: dict[Way, float] = {}
 
-    def choose(self, sizes: Mapping[int, float], *, rate_bytes_per_s: float) -> Way | None:
+    def choose(
+        self, sizes: Mapping[int, float], *, rate_bytes_per_s: float, is_busy: bool = False
+    ) -> Way | None:
         """Return how to compress a block; None: not at all.
 
         Args:
             sizes: {codec: body ÷ block, as the sample promises of the fastest level}.
             rate_bytes_per_s: What the links carry.
+            is_busy: The CPUs are what is waited for, here and now.
         """
         best: Way | None = None
         best_size = 1.0 - self._gain_min
@@ -63,7 +75,7 @@ class Choosing:
                 break  # no level makes much of what the fastest one can do nothing with
             for way, found in self._climb(codec, size):
                 is_worth = found <= best_size * (1.0 if best is None else 1.0 - WORTH)
-                if is_worth and self._keeps_up(way, rate_bytes_per_s):
+                if is_worth and self._keeps_up(way, rate_bytes_per_s, is_busy=is_busy):
                     best, best_size = way, found
         return best
 
@@ -83,10 +95,12 @@ class Choosing:
                 return
             below = factor
 
-    def _keeps_up(self, way: Way, rate_bytes_per_s: float) -> bool:
+    def _keeps_up(self, way: Way, rate_bytes_per_s: float, *, is_busy: bool) -> bool:
         """Say whether encoders are done well before the link had carried the block as it is."""
-        speed = self._threads * self._speeds.get(way, _of(SPEEDS, way.place))
-        return rate_bytes_per_s <= BUSY_SHARE * speed
+        speed = self._speeds.get(way, _of(SPEEDS, way.place))
+        if is_busy and rate_bytes_per_s > CHEAP_SHARE * self._cpus * speed:
+            return False
+        return rate_bytes_per_s <= BUSY_SHARE * self._threads * speed
 
     def note(self, way: Way, *, promised: float, size: float, bytes_per_s: float) -> None:
         """Learn from a block that went a way: its sample's promise, and what came of it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 RESUME_SHARE: Final = 0.75
+ENCODE_QUEUE: Final = "encode_queue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class LoadGate:
     def _too_high(self, load: Load, share: float) -> str:
         limits = self._limits
         if load.encode_queue > limits.encode_queue * share:
-            return "encode_queue"
+            return ENCODE_QUEUE
         if load.cpu_share > limits.cpu_share * share:
             return "cpu"
         if load.run_queue > limits.run_queue * share:

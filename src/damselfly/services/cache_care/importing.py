@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
-from damselfly.core.blocks import block_bytes_for
+from damselfly.core.blocks import USUAL_LINK_BYTES_PER_S, block_bytes_for
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, SourceFacts, name_edition
 from damselfly.errors import DigestMismatchError, UsageError
@@ -12,8 +12,6 @@ from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.cache_messages import ImportOrder
-
-LINK_RATE_BYTES_PER_S = 125e6  # cuts it as a source of 1 Gbit/s
 
 Read = Callable[[int], Awaitable[bytes]]
 
@@ -25,7 +23,7 @@ def imported_edition(order: ImportOrder) -> Edition:
         TaskSpecError: Its URL, digest or tag is none.
     """
     spec, digest = order.spec(), Digest.parse(order.digest)
-    block_bytes = block_bytes_for(order.size_bytes, link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S)
+    block_bytes = block_bytes_for(order.size_bytes, link_rate_bytes_per_s=USUAL_LINK_BYTES_PER_S)
     facts = SourceFacts(size_bytes=order.size_bytes, digest=digest)
     return Edition(
         edition_id=name_edition(

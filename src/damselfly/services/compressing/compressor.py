@@ -13,7 +13,8 @@ from typing import Final
 
 from damselfly.clock import now_s, thread_cpu_s
 from damselfly.core.compressing.choosing import Choosing, Way
-from damselfly.core.compressing.load import Load, LoadGate
+from damselfly.core.compressing.link_rate import BIN_S, LinkRate
+from damselfly.core.compressing.load import ENCODE_QUEUE, Load, LoadGate
 from damselfly.core.compressing.sampling import is_compressed_already, sample_spans
 from damselfly.errors import PluginError
 from damselfly.services.compressing.machine_load import MachineLoad
@@ -22,7 +23,6 @@ from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.codecs.codec import BlockCodec
 
-LOOK_S: Final = 1.0  # between two looks at the load
 HEAD_BYTES: Final = 256 << 10  # of a content, by which its layout is chosen
 THREADS_MAX: Final = 8
 
@@ -34,6 +34,7 @@ class Compressor:
 
     Attributes:
         threads: Blocks that may be compressed at a time.
+        link: Learns from what is sent what the links carry.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class Compressor:
         options: CompressionOptions,
         codecs: dict[int, BlockCodec],
         *,
-        link_rate_bytes_per_s: float,
+        link: LinkRate,
         metrics: Metrics,
     ) -> None:
         self._options = options
         self._codecs = codecs
-        self._link_rate = link_rate_bytes_per_s
+        self.link = link
+        self._rate, self._is_cpu_bound = link.bytes_per_s, link.is_cpu_bound
         self._metrics = metrics
         cpus = os.cpu_count() or 1
         self.threads = options.threads or min(max(cpus - 1, 1), THREADS_MAX)
@@ -54,6 +56,7 @@ class Compressor:
             {codec: len(each.levels) for codec, each in codecs.items()},
             gain_min=options.gain_min,
             threads=self.threads,
+            cpus=cpus,
         )
         self._gate = LoadGate(
             Load(
@@ -82,7 +85,7 @@ class Compressor:
             return False
         if is_compressed_already(head) or (is_near and not is_on):
             return False
-        return self._choose(self._sample(head)) is not None
+        return self._choose(self._sample(head), is_busy=False) is not None
 
     # --- the block
 
@@ -104,13 +107,14 @@ class Compressor:
 
         Meant for a thread.
         """
-        if not self._is_open():
+        closed_by = self._look()
+        if closed_by == ENCODE_QUEUE:
             self._metrics.blocks_encoded.labels("busy").inc()
             return None
         sizes = self._sample(plain)
-        way = self._choose(sizes)
+        way = self._choose(sizes, is_busy=bool(closed_by))
         if way is None:
-            self._metrics.blocks_encoded.labels("none").inc()
+            self._metrics.blocks_encoded.labels("busy" if closed_by else "none").inc()
             return None
         codec = self._codecs.get(way.codec)
         if codec is None:  # another thread found meanwhile that it fails
@@ -150,10 +154,14 @@ class Compressor:
             self._codecs.pop(codec.codec_id, None)
             self._choosing.forget(codec.codec_id)
 
-    def _choose(self, sizes: dict[int, float]) -> Way | None:
+    def _choose(self, sizes: dict[int, float], *, is_busy: bool) -> Way | None:
         is_on = self._options.mode is CompressionMode.ON
         with self._lock:
-            return self._choosing.choose(sizes, rate_bytes_per_s=0.0 if is_on else self._link_rate)
+            return self._choosing.choose(
+                sizes,
+                rate_bytes_per_s=0.0 if is_on else self._rate,
+                is_busy=is_busy or self._is_cpu_bound,
+            )
 
     def _sample(self, plain: bytes | memoryview) -> dict[int, float]:
         """Return what each codec makes of a few pieces of a block."""
@@ -174,9 +182,10 @@ class Compressor:
 
     # --- the load
 
-    def _is_open(self) -> bool:
+    def _look(self) -> str:
+        """Look at the load; return what is too high, empty when nothing is."""
         if self._options.mode is CompressionMode.ON:
-            return True
+            return ""
         with self._lock:
             was_open = self._gate.is_open
             cpu_share, run_queue = self._sampled
@@ -186,18 +195,23 @@ class Compressor:
             if was_open and not is_open:
                 self._metrics.compression_pauses.labels(self._gate.reason).inc()
             self._metrics.compressing.set(int(is_open))
-            return is_open
+            return self._gate.reason
 
     async def watch(self) -> None:
-        """Look at the load of the machine, until cancelled."""
+        """Look at the load of the machine, and at what its link carries, until cancelled."""
         used_before = 0.0
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(BIN_S)
             used = self._metrics.value("damselfly_codec_cpu_seconds_total", what="encode")
-            own_share = (used - used_before) / LOOK_S / (os.cpu_count() or 1)
+            own_share = (used - used_before) / BIN_S / (os.cpu_count() or 1)
             used_before = used
+            all_share = self._load.cpu_share()
+            self.link.on_load(all_share, now_s=now_s())
             # What it takes itself is no reason to stop.
-            cpu_share = max(self._load.cpu_share() - own_share, 0.0)
+            cpu_share = max(all_share - own_share, 0.0)
             with self._lock:
                 self._sampled = cpu_share, self._load.run_queue()
-            self._is_open()
+                self._rate, self._is_cpu_bound = self.link.bytes_per_s, self.link.is_cpu_bound
+            self._metrics.link_rate.set(self._rate)
+            self._metrics.cpu_bound.set(int(self._is_cpu_bound))
+            self._look()

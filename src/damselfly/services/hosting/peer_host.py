@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from damselfly.clock import wall_s
-from damselfly.core.blocks import BlockSet
+from damselfly.core.blocks import USUAL_LINK_BYTES_PER_S, BlockSet
 from damselfly.core.peer import HostId
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.task import EditionId
@@ -43,7 +43,6 @@ from damselfly.wire import session_messages as wire
 HOLDINGS_MAX: Final = 10_000  # told in a hello; 100 bytes each
 TICK_S: Final = 2.0
 TRICKLE_BYTES_PER_S: Final = 128e3  # of a preheat beside a live pull: 2 % of a 50 Mbit/s link
-LINK_RATE_BYTES_PER_S: Final = 125e6  # cuts a content that is read without any SuperNode
 WHY_NO_KEYS: Final = "only a SuperNode has some, and this content does not come from one"
 
 
@@ -169,7 +168,7 @@ class PeerHost:
             budgeted(self._sources, self._options.source),
             self._options.source,
             keys=EditionKeys(self._ciphers, None, why_none=WHY_NO_KEYS),
-            link_rate_bytes_per_s=LINK_RATE_BYTES_PER_S,
+            link_rate_bytes_per_s=USUAL_LINK_BYTES_PER_S,
             metrics=self.metrics,
             rng=rng,
             now_wall_s=wall_s,

@@ -14,6 +14,7 @@ from typing import Final
 import crc32c
 from aiohttp import web
 
+from damselfly.clock import now_s
 from damselfly.core.blocks import Span
 from damselfly.core.task import EditionId, is_edition_id
 from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
@@ -85,7 +86,12 @@ class UploadSlots:
 
 
 class Uploads:
-    """The blocks of a store, for others."""
+    """The blocks of a store, for others.
+
+    Attributes:
+        on_carried: Told of each that went over a link as fast as that goes: how many bytes, when
+            it began and when it ended.
+    """
 
     def __init__(
         self,
@@ -114,6 +120,7 @@ class Uploads:
         self._throttle = Throttle(options.rate_bytes_per_s)
         self._metrics = metrics
         self._on_sent = on_sent
+        self.on_carried: Callable[[int, float, float], None] = lambda *_: None
 
     @property
     def load(self) -> int:
@@ -160,6 +167,7 @@ class Uploads:
             if block is None:
                 raise web.HTTPNotFound(text="this block is not held here\n")
             other = await self._form_for(entry, block, codecs)
+            began_s = now_s()
             with self._metrics.uploads_running.track_inprogress():
                 response = await self._stream(request, block, other)
         except TimeoutError as exc:
@@ -168,7 +176,10 @@ class Uploads:
             entry.unpin()
             if self._on_sent is not None:
                 self._on_sent(edition_id, block_index, host_id)
-        self._metrics.bytes_sent.inc((other or block).header.body_bytes)
+        sent_bytes = (other or block).header.body_bytes
+        self._metrics.bytes_sent.inc(sent_bytes)
+        if not (PREHEAT_HEADER in request.headers or _is_near(request.remote)):
+            self.on_carried(sent_bytes, began_s, now_s())
         return response
 
     @staticmethod
@@ -249,6 +260,11 @@ class Uploads:
                 await loop.sendfile(transport, block.file, block.offset + start, count)
             else:
                 await response.write(other.body[start : start + count])
+
+
+def _is_near(remote: str | None) -> bool:
+    """Say whether a child is on this machine, to which no link leads."""
+    return remote is None or remote == "::1" or remote.startswith("127.")
 
 
 def _codecs_told(text: str) -> frozenset[int]:

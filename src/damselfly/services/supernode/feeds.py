@@ -54,7 +54,7 @@ class Feeds:
             store,
             options.uploads,
             slots=UPLOADS_PER_SLOT * options.uploads.slots,
-            trickle_bytes_per_s=TRICKLE_SHARE * options.link_rate_bytes_per_s,
+            trickle_bytes_per_s=TRICKLE_SHARE * options.assumed_link_rate_bytes_per_s,
             metrics=metrics,
             on_sent=self._on_sent,
         )

@@ -128,7 +128,7 @@ class SuperNode:
         self._specs: dict[HostId, dict[TaskId, TaskSpec]] = {}
         self.pacing = Pacing(
             rate_bytes_per_s=options.preheat.rate_bytes_per_s,
-            trickle_bytes_per_s=TRICKLE_SHARE * options.link_rate_bytes_per_s,
+            trickle_bytes_per_s=TRICKLE_SHARE * options.assumed_link_rate_bytes_per_s,
         )
         self.warming = Warming(store, seeding, begin=self._begin_seeding)
         self.host_warming = HostWarming(

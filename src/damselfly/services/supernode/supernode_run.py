@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from aiohttp import web
 
 from damselfly.clock import wall_s
+from damselfly.core.compressing.link_rate import LinkRate
 from damselfly.core.peer import SUPERNODE
 from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.encrypting.cipher_plugins import Ciphers
@@ -85,6 +86,7 @@ async def run_supernode(
                 rng=rng,
                 loop_delay_s=lambda: watch.delay_s,
             )
+            supernode.feeds.uploads.on_carried = compressor.link.on_sent
             going_on = (*_going_on(store), watch.run(), supernode.tick(), compressor.watch())
             background = [tasks.create_task(each) for each in going_on]
             async with (
@@ -119,7 +121,10 @@ def _new_compressor(options: SuperNodeOptions, store: BlockStore, metrics: Metri
     return Compressor(
         options.compression,
         store.codecs,
-        link_rate_bytes_per_s=options.link_rate_bytes_per_s,
+        link=LinkRate(
+            assumed_bytes_per_s=options.assumed_link_rate_bytes_per_s,
+            told_bytes_per_s=options.link_rate_bytes_per_s,
+        ),
         metrics=metrics,
     )
 
@@ -138,7 +143,7 @@ def _new_seeding(
         budgeted(sources, options.source),
         options.source,
         keys=keys,
-        link_rate_bytes_per_s=options.link_rate_bytes_per_s,
+        link_rate_bytes_per_s=options.assumed_link_rate_bytes_per_s,
         metrics=metrics,
         rng=rng,
         now_wall_s=wall_s,
