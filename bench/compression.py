@@ -40,8 +40,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from arena import BIN, SOURCE_PORT, Run, start_source, wait_line
 from compression_report import report
-from damselfly.faces.cli.output import Output
 from damselfly.services.compressing.machine_load import MachineLoad
+from damselfly.services.outputs import take_from
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadRequest
 from datasets import DATA_SETS, write_all
@@ -180,11 +180,7 @@ def roll_out(run: Run, fleet: Fleet, content: Path, tag: str, expected: str) -> 
     def get(name: str) -> float:
         client = LocalClient(fleet.sockets[name])
         finished = client.download(request, lambda _: None)
-        if finished.content_path:
-            Output(str(outputs[name])).place(finished.content_path)
-        else:
-            client.read_content(finished, Output(str(outputs[name])).copy)
-        client.release(finished)
+        take_from(client, finished, str(outputs[name]))
         return time.monotonic() - begun_s
 
     with ThreadPoolExecutor(len(outputs)) as askers:
