@@ -9,6 +9,7 @@ from damselfly.core.scheduling.events import (
     HostConnected,
     HostLost,
     PeerJoined,
+    PeerProgressed,
 )
 from damselfly.core.scheduling.instructions import Instruction, OfferParents
 from damselfly.core.scheduling.ranking import rank_far
@@ -63,6 +64,24 @@ def test_those_who_came_first_have_room_for_those_who_come_late() -> None:
 
     offered_late = set().union(*parents[100:])
     assert len(offered_late & set(names[:100])) > 50
+
+
+def test_hungry_late_comer_gets_as_many_links_as_others_have() -> None:
+    names = [f"host-{i}" for i in range(50)]
+    scheduler = a_scheduler(*names, neighbours=8)
+    tell(scheduler, EditionOpened(edition=LLAMA))
+    for name in names:
+        tell(scheduler, join(name))
+    last = scheduler.swarms[LLAMA.edition_id].peers[HostId(names[-1])]
+    assert len(last.neighbours) == 6
+
+    hungry = PeerProgressed(
+        host_id=HostId(names[-1]), edition_id=LLAMA.edition_id, held_count=0, is_hungry=True
+    )
+    offered = parents_in(tell(scheduler, hungry))
+
+    assert len(offered) == 6
+    assert len(last.neighbours) == 12
 
 
 def test_importers_get_parents_elsewhere_and_the_others_of_a_rack_do_not() -> None:

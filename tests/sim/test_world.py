@@ -127,7 +127,7 @@ def test_source_that_stays_silent_is_named_to_everybody() -> None:
 
 def test_host_that_went_to_the_source_itself_tries_it_again_after_a_failure() -> None:
     supernode = SeedOptions(is_warm=False, source_rate_bytes_per_s=20e6)
-    faults = Faults(start_s=0.3, stop_s=0.4, restart_s=300.0, source_down_s=7.0)
+    faults = Faults(start_s=0.3, stop_s=0.4, restart_s=300.0, source_down_s=6.0)
     world, outcome = run(a_scenario(supernode=supernode, faults=faults))
 
     assert violations(world) == []

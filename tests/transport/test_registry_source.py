@@ -122,13 +122,13 @@ async def test_what_is_no_image_is_told_so(sources: Sources) -> None:
         await read(sources, TaskSpec(url="oci://r.test/NO"))
 
 
-async def test_a_manifest_that_names_nothing_is_no_folder() -> None:
+async def test_a_manifest_with_a_digest_that_is_none_is_no_folder() -> None:
     async with FakeRegistry() as registry:
         registry.add("/v2/x/manifests/v1", b'{"layers": [{"digest": "md5:1"}]}')
         where = [RegistryOptions(name="r.test", url=registry.url(""))]
         sources = open_sources(SourceOptions(), where)
 
-        with pytest.raises(SourceBrokenError, match="names nothing"):
+        with pytest.raises(SourceBrokenError, match="digest that is none"):
             await read(sources, TaskSpec(url="list+oci://r.test/x:v1"))
 
         await sources.close()

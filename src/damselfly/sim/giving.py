@@ -5,7 +5,7 @@ from typing import Protocol
 
 from damselfly.core.downloading.events import Failure
 from damselfly.core.peer import HostId
-from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
+from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Asked, Turn, UploadQueue
 from damselfly.sim.surroundings import Surroundings
 
 STALL_TIMEOUT_S = 2.0  # as in transport/block_connection.py
@@ -41,7 +41,8 @@ class Transfer:
     """One request for one block.
 
     Attributes:
-        running_count: Transfers that came to the taker already when it asked.
+        running_count: Transfers that came to the taker already when it asked ...
+        held_count: ... and the blocks that it held.
         flow: Its number in the network; None while it has none.
         has_slot: The giver serves it.
         is_over: It has ended for the taker, one way or the other.
@@ -51,6 +52,7 @@ class Transfer:
     taker: Taker
     block_index: int
     running_count: int
+    held_count: int
     flow: int | None = None
     has_slot: bool = False
     is_over: bool = False
@@ -94,6 +96,10 @@ class Giver:
         """Say whether it has a block."""
         raise NotImplementedError
 
+    def asked(self, transfer: Transfer) -> Asked:
+        """Return what a request says."""
+        return Asked(transfer.taker.host_id, running_count=transfer.running_count)
+
     def on_sent(self, transfer: Transfer) -> None:
         """A transfer has left, or was given up."""
 
@@ -110,8 +116,7 @@ class Giver:
         if not self.holds(transfer.block_index):
             self._fail_later(transfer, Failure.MISSING, world.latency_s)
             return
-        taker = transfer.taker
-        match self.queue.ask(transfer, taker.host_id, running_count=transfer.running_count):
+        match self.queue.ask(transfer, self.asked(transfer)):
             case Turn.NOW:
                 self._serve(transfer)
             case Turn.LATER:
@@ -174,8 +179,7 @@ class Giver:
         transfer.has_slot = False
         transfer.taker.running_count -= 1
         self.on_sent(transfer)
-        waiting = self.queue.end()
-        if waiting is not None:
+        for waiting in self.queue.end(transfer):
             self._serve(waiting)
 
     def stop_giving(self) -> None:

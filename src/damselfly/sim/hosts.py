@@ -245,7 +245,9 @@ class HostMachine(LinkedMachine):
         host_id = instruction.host_id
         world = self.world
         giver = self._supernode if host_id == SUPERNODE else self._others[host_id]
-        transfer = Transfer(giver, self, instruction.block_index, self.running_count)
+        transfer = Transfer(
+            giver, self, instruction.block_index, self.running_count, len(self.mind.held)
+        )
         self._fetches[instruction.block_index, host_id] = transfer
         world.timeline.after(world.latency_s, giver.on_request, transfer)
 

@@ -11,7 +11,8 @@ from damselfly.core.downloading.announcing import News
 from damselfly.core.downloading.download import Download
 from damselfly.core.peer import Host, HostId
 from damselfly.core.scheduling import events as sn
-from damselfly.sim.giving import Giver
+from damselfly.core.uploading import Asked, step_of, uploads_max
+from damselfly.sim.giving import Giver, Transfer
 from damselfly.sim.surroundings import Surroundings
 
 # As in services/peering/links.py.
@@ -69,6 +70,16 @@ class LinkedMachine(Giver):
     def holds(self, block_index: int) -> bool:
         """Say whether it has a block."""
         return block_index in self.mind.held
+
+    def asked(self, transfer: Transfer) -> Asked:
+        """Return what a request says, beside what is held here."""
+        own_count, block_count = len(self.mind.held), self.world.scenario.block_count
+        return Asked(
+            transfer.taker.host_id,
+            running_count=transfer.running_count,
+            step=step_of(transfer.held_count, own_count=own_count, block_count=block_count),
+            uploads_max=uploads_max(own_count),
+        )
 
     def handle(self, event: core.Event) -> None:
         """Let the mind take an event in, and carry out what it wants."""

@@ -221,6 +221,7 @@ class BlockConnections:
         frame: memoryview,
         *,
         parent: str,
+        held_count: int | None = None,
         is_preheat: bool = False,
         codecs: Collection[int] = (),
         ciphers: Collection[int] = (),
@@ -235,6 +236,7 @@ class BlockConnections:
             block_index: The block.
             frame: Room for the longest packed block that is right, and no more.
             parent: Its id, for messages.
+            held_count: Blocks of the edition that are here; who has fewest is served first.
             is_preheat: Nobody waits for it; the parent serves others first.
             codecs: Ids of the codecs that can be read here, besides 0.
             ciphers: The same of ciphers.
@@ -242,10 +244,11 @@ class BlockConnections:
         Raises:
             ParentError: One of its leaves, as `damselfly.errors` tells.
         """
+        held = "" if held_count is None else f"Damselfly-Held: {held_count}\r\n"
         request = (
             f"GET /v1/editions/{edition_id}/blocks/{block_index} HTTP/1.1\r\n"
             f"Host: {address}\r\nDamselfly-Host: {self._host_id}\r\n"
-            f"Damselfly-Running: {self.running_count}\r\n"
+            f"Damselfly-Running: {self.running_count}\r\n{held}"
             f"Damselfly-Codecs: {', '.join(map(str, codecs))}\r\n"
             f"{PREHEAT_LINE if is_preheat else ''}\r\n"
         ).encode()

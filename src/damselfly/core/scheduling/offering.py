@@ -51,13 +51,22 @@ class Offering:
         return self._offer(swarm, peer, parents)
 
     def hungry(self, swarm: Swarm, peer: Peer, *, now_s: float) -> list[Instruction]:
-        """Offer one more parent that is idle to a hungry peer; to an importer one elsewhere."""
+        """Offer parents to a hungry peer: one that is idle, and all that it has too few.
+
+        An importer gets one elsewhere.
+        """
         far = self._allowed(peer, swarm.far(peer, self._rng), now_s)
         match = matches_for_hungry(peer, far, rng=self._rng)
+        more: list[Peer] = []
         if match is None and peer.near_count < self.links_max:
             near = self._allowed(peer, swarm.near(peer, self._rng), now_s)
             match = matches_for_hungry(peer, near, rng=self._rng)
-        return self._offer(swarm, peer, [match] if match else [])
+            # The latest comers of a rush have what they were offered at first; others have
+            # been offered to those who came after them, and have twice as many.
+            near = [other for other in near if other is not match]
+            lacking = self._neighbours * 3 // 2 - peer.near_count - 1
+            more = rank_near(near, count=lacking, rng=self._rng)
+        return self._offer(swarm, peer, [*more, match] if match else more)
 
     def successor(self, swarm: Swarm, location: Location, *, now_s: float) -> list[Instruction]:
         """Let another peer of a location import, after one that did has gone."""

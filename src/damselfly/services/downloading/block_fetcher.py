@@ -99,6 +99,7 @@ class BlockFetcher:
             answer = await self._parts.connections.fetch(
                 *(address, edition.edition_id, block_index, frame),
                 parent=host_id,
+                held_count=len(self._entry.held),
                 is_preheat=isinstance(self._throttle, Pace) and not self._throttle.is_lifted,
                 codecs=self._parts.codecs,
                 ciphers=(edition.cipher,) if edition.cipher else (),

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Container
 from typing import Final
 
@@ -17,7 +18,15 @@ from aiohttp import web
 from damselfly.clock import now_s
 from damselfly.core.blocks import Span
 from damselfly.core.task import EditionId, is_edition_id
-from damselfly.core.uploading import RETRY_AFTER_S, WAIT_S, Turn, UploadQueue
+from damselfly.core.uploading import (
+    RETRY_AFTER_S,
+    WAIT_S,
+    Asked,
+    Turn,
+    UploadQueue,
+    step_of,
+    uploads_max,
+)
 from damselfly.errors import DamselflyError
 from damselfly.services.options import UploadOptions
 from damselfly.services.peering.giving_way import GivingWay
@@ -49,19 +58,19 @@ class UploadSlots:
         return self._queue.load
 
     @contextlib.asynccontextmanager
-    async def slot(self, host_id: str, running_count: int = 0) -> AsyncIterator[bool]:
+    async def slot(self, asked: Asked) -> AsyncIterator[bool]:
         """Wait for a slot and keep it inside the block; False: there was none in time."""
-        if not await self._wait(host_id, running_count):
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not await self._wait(turn, asked):
             yield False
             return
         try:
             yield True
         finally:
-            self._release()
+            self._release(turn)
 
-    async def _wait(self, host_id: str, running_count: int) -> bool:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        match self._queue.ask(turn, host_id, running_count=running_count):
+    async def _wait(self, turn: asyncio.Future[None], asked: Asked) -> bool:
+        match self._queue.ask(turn, asked):
             case Turn.NOW:
                 return True
             case Turn.REFUSED:
@@ -75,14 +84,14 @@ class UploadSlots:
             return not self._queue.forget(turn)  # a slot may come in the same moment
         except asyncio.CancelledError:
             if not self._queue.forget(turn):
-                self._release()
+                self._release(turn)
             raise
         return True
 
-    def _release(self) -> None:
-        turn = self._queue.end()
-        if turn is not None and not turn.done():
-            turn.set_result(None)
+    def _release(self, turn: asyncio.Future[None]) -> None:
+        for each in self._queue.end(turn):
+            if not each.done():
+                each.set_result(None)
 
 
 class Uploads:
@@ -101,6 +110,7 @@ class Uploads:
         slots: int,
         trickle_bytes_per_s: float,
         metrics: Metrics,
+        is_gradual: bool = True,
         on_sent: Callable[[EditionId, int, str], None] | None = None,
     ) -> None:
         """Make them.
@@ -111,12 +121,15 @@ class Uploads:
             slots: Uploads at a time, and as many of preheats.
             trickle_bytes_per_s: What is left to preheats beside other uploads.
             metrics: Where they are counted.
+            is_gradual: What is hardly held goes to few at a time; the SuperNode grants its
+                blocks, and so has chosen to how many.
             on_sent: Told of each that has ended.
         """
         self._store = store
         self._congestion_control = options.congestion_control
         self._slots, self._preheat_slots = UploadSlots(slots), UploadSlots(slots)
         self._giving_way = GivingWay(trickle_bytes_per_s)
+        self._is_gradual = is_gradual
         self._throttle = Throttle(options.rate_bytes_per_s)
         self._metrics = metrics
         self._on_sent = on_sent
@@ -133,35 +146,55 @@ class Uploads:
         index_text = request.match_info["block_index"]
         if not is_edition_id(edition_id) or not index_text.isdecimal() or len(index_text) > 9:  # noqa: PLR2004  # 10⁹ blocks are 256 TB
             raise web.HTTPNotFound(text="there is no such block\n")
+        entry = self._found(EditionId(edition_id))
+        entry.pin()  # while it waits as well
+        try:
+            return await self._give(request, entry, int(index_text))
+        finally:
+            entry.unpin()
+
+    async def _give(
+        self, request: web.Request, entry: StoredEdition, block_index: int
+    ) -> web.StreamResponse:
         host_id = request.headers.get("Damselfly-Host", request.remote or "")[:64]
-        codecs = _codecs_told(request.headers.get("Damselfly-Codecs", ""))
-        running_text = request.headers.get("Damselfly-Running", "")
-        running_count = int(running_text) if re.fullmatch(r"\d{1,4}", running_text) else 0
         is_preheat = PREHEAT_HEADER in request.headers
         slots = self._preheat_slots if is_preheat else self._slots
         with contextlib.nullcontext() if is_preheat else self._giving_way.live():
-            async with slots.slot(host_id, running_count) as has_slot:
+            async with slots.slot(self._asked(request, host_id, entry)) as has_slot:
                 if not has_slot:
                     self._metrics.uploads_refused.inc()
                     raise web.HTTPTooManyRequests(
                         text="all upload slots are taken\n",
                         headers={"Retry-After": f"{RETRY_AFTER_S:g}"},
                     )
-                name = EditionId(edition_id), int(index_text)
-                return await self._send(request, name, host_id, codecs)
+                return await self._send(request, entry, block_index, host_id)
+
+    def _found(self, edition_id: EditionId) -> StoredEdition:
+        entry = self._store.find(edition_id)
+        if entry is None:
+            raise web.HTTPNotFound(text="this edition is not held here\n")
+        return entry
+
+    def _asked(self, request: web.Request, host_id: str, entry: StoredEdition) -> Asked:
+        own_count, edition = len(entry.held), entry.edition
+        block_count = None if edition.size_bytes is None else edition.layout.block_count
+        held_count = _number(request.headers.get("Damselfly-Held", ""))
+        return Asked(
+            host_id,
+            edition.edition_id,
+            running_count=_number(request.headers.get("Damselfly-Running", "")) or 0,
+            step=step_of(held_count, own_count=own_count, block_count=block_count),
+            uploads_max=uploads_max(own_count) if self._is_gradual else sys.maxsize,
+        )
 
     async def _send(
         self,
         request: web.Request,
-        name: tuple[EditionId, int],
+        entry: StoredEdition,
+        block_index: int,
         host_id: str,
-        codecs: Container[int],
     ) -> web.StreamResponse:
-        edition_id, block_index = name
-        entry = self._store.find(edition_id)
-        if entry is None:
-            raise web.HTTPNotFound(text="this edition is not held here\n")
-        entry.pin()
+        codecs = _codecs_told(request.headers.get("Damselfly-Codecs", ""))
         try:
             block = entry.sendable(block_index)
             if block is None:
@@ -173,9 +206,8 @@ class Uploads:
         except TimeoutError as exc:
             raise ConnectionResetError("the child takes no bytes") from exc
         finally:
-            entry.unpin()
             if self._on_sent is not None:
-                self._on_sent(edition_id, block_index, host_id)
+                self._on_sent(entry.edition.edition_id, block_index, host_id)
         sent_bytes = (other or block).header.body_bytes
         self._metrics.bytes_sent.inc(sent_bytes)
         if not (PREHEAT_HEADER in request.headers or _is_near(request.remote)):
@@ -265,6 +297,11 @@ class Uploads:
 def _is_near(remote: str | None) -> bool:
     """Say whether a child is on this machine, to which no link leads."""
     return remote is None or remote == "::1" or remote.startswith("127.")
+
+
+def _number(text: str) -> int | None:
+    """Return a number that a child says; what is none, or has more than nine digits, is None."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def _codecs_told(text: str) -> frozenset[int]:

@@ -56,6 +56,7 @@ class Feeds:
             slots=UPLOADS_PER_SLOT * options.uploads.slots,
             trickle_bytes_per_s=TRICKLE_SHARE * options.assumed_link_rate_bytes_per_s,
             metrics=metrics,
+            is_gradual=False,
             on_sent=self._on_sent,
         )
         self.links = Links(
