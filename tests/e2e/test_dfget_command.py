@@ -1,6 +1,7 @@
 """dfget as a person meets it: its help, its lines, and Ctrl-C."""
 
 import asyncio
+import base64
 import random
 import re
 import signal
@@ -80,6 +81,39 @@ async def test_lines_for_a_log_say_where_bytes_come_from(site: Site) -> None:
         assert re.fullmatch(r"dfget: fetching, \S+ MiB of 6.0 MiB: \S+ MiB from source", middle[0])
         expected = r".*/out: 6.0 MiB in \S+ s \(\S+ MiB/s\), 6.0 MiB from source"
         assert re.fullmatch(expected, last)
+
+
+@pytest.mark.parametrize("way", ["daemon", "direct"])
+async def test_a_netrc_says_who_asks_as_curl_reads_it(site: Site, way: str) -> None:
+    netrc = site.path("netrc")
+    netrc.write_text("machine 127.0.0.1 login anna password hidden-word\n")
+    shown = "Basic " + base64.b64encode(b"anna:hidden-word").decode()
+    supernode = await site.supernode()
+    daemon = await site.daemon("host", supernode.address)
+    where = ("--socket", daemon.socket) if way == "daemon" else ()
+    async with FakeSource() as source:
+        for name in ("/f", "/g"):
+            source.add(name, DATA[:100_000], accepted={shown})
+        listed = site.path("list")
+        listed.write_text(f"{source.url('/f')}\n{source.url('/g')}\n")
+
+        refused = await dfget(source.url("/f"), "-O", site.path("no"), *where)
+        one = await dfget(
+            *(source.url("/f"), "-O", site.path("one"), "--netrc-file", netrc, *where)
+        )
+        many = await dfget(
+            *("--from-file", listed, "-O", site.path("many"), "--netrc-file", netrc, *where)
+        )
+        lacking = await dfget(source.url("/f"), "--netrc-file", site.path("none"), *where)
+
+    assert refused.code == errors.SourceRefusedError.exit_code
+    assert one.code == 0, one.err
+    assert many.code == 0, many.err
+    assert sorted(path.name for path in site.path("many").iterdir()) == ["f", "g"]
+    assert lacking.code == errors.UsageError.exit_code
+    assert "--netrc-file" in lacking.err
+    for ended in (one, many, lacking):
+        assert "hidden-word" not in ended.err + ended.out
 
 
 async def test_help_lists_each_exit_code_once() -> None:

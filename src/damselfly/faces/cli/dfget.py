@@ -16,6 +16,7 @@ from damselfly import errors
 from damselfly.core.digest import Digest
 from damselfly.core.downloading.sharing import Priority
 from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
+from damselfly.faces.cli.netrc_file import USERS_OWN, netrc_headers
 from damselfly.faces.cli.output import output_path
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
 from damselfly.services.outputs import take_from
@@ -53,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     add("-O", "--output", metavar="PATH", default="", help="file or folder; default: here")
     add("--digest", metavar="ALG:HEX", default="", help="what it must hash to, as sha256:…")
     add("--header", metavar="'K: V'", action="append", default=[], help="for the source; repeat")
+    netrc = parser.add_mutually_exclusive_group()
+    netrc.add_argument(
+        "--netrc", "-n", action="store_true", help=f"user and password as {USERS_OWN} has them"
+    )
+    netrc.add_argument("--netrc-file", metavar="PATH", default="", help="the same, of that file")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--supernode", metavar="HOST:PORT", help="be a peer, without a daemon")
     where.add_argument("--socket", metavar="PATH", help="socket of the daemon")
@@ -98,10 +104,12 @@ def _limits(arguments: argparse.Namespace) -> tuple[int, float]:
 
 def _request(arguments: argparse.Namespace) -> DownloadRequest:
     rate, timeout_s = _limits(arguments)
+    headers = tuple(arguments.header)
+    arguments.netrc_file = arguments.netrc_file or (USERS_OWN if arguments.netrc else "")
     request = DownloadRequest(
         url=arguments.url,
         digest=str(Digest.parse(arguments.digest)) if arguments.digest else "",
-        headers=tuple(arguments.header),
+        headers=(*headers, *netrc_headers(arguments.netrc_file, arguments.url, headers)),
         tag=arguments.tag,
         filter_query=tuple(name for name in arguments.filter_query.split(",") if name),
         can_use_source=not arguments.no_source,

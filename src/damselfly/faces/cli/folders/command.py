@@ -39,7 +39,7 @@ def get_folder(
         shown_on_terminal(is_quiet=arguments.quiet) as shown,
         _getter(arguments, client, folder) as getter,
     ):
-        fetching = Fetching(getter, request, folder, shown)
+        fetching = Fetching(getter, request, folder, shown, netrc_file=arguments.netrc_file)
         if arguments.from_file:
             members = select(
                 _read_list(arguments.from_file),

@@ -20,6 +20,7 @@ from damselfly.core.urls import shown_at
 from damselfly.errors import DamselflyError, RemoteProtocolError, SourceError
 from damselfly.faces.cli.folders.getting import Getter
 from damselfly.faces.cli.folders.unpacking import make_room_for, unpack, write_file
+from damselfly.faces.cli.netrc_file import netrc_headers
 from damselfly.faces.cli.progress import Shown
 from damselfly.wire.listings import decode_listing
 from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, ProviderBytes
@@ -87,8 +88,15 @@ class Fetching:
     """One folder on its way."""
 
     def __init__(
-        self, getter: Getter, request: DownloadRequest, folder: Path, shown: Shown
+        self,
+        getter: Getter,
+        request: DownloadRequest,
+        folder: Path,
+        shown: Shown,
+        *,
+        netrc_file: str = "",
     ) -> None:
+        self._netrc_file = netrc_file
         self._getter = getter
         self._request = request
         self._folder = folder
@@ -218,8 +226,10 @@ class Fetching:
     def _asking(self, url: str, *, digest: str = "") -> DownloadRequest:
         """Return a request like that of the user, for another URL; secrets stay at their server."""
         url, is_there = shown_at(url, self._request.url)
-        # Of a list of URLs the user said what goes to all of them.
-        headers = self._request.headers if is_there or not self._request.url else ()
+        headers = self._request.headers if is_there else ()
+        if not self._request.url:  # of a list: the user said what goes to all of them
+            headers = self._request.headers
+            headers = (*headers, *netrc_headers(self._netrc_file, url, headers))
         return msgspec.structs.replace(self._request, url=url, digest=digest, headers=headers)
 
     # --- what is told
