@@ -186,6 +186,7 @@ class FakeSource:
         accepts_seen: Their Accept lines, one by one.
         connections: Those that they came by, each once.
         bytes_sent: Bytes of bodies that were handed to the connections.
+        answering_max: How many were answered at a time, at most.
         given_whole: (begin, end) of each answer whose bytes were all taken, as counted moments.
     """
 
@@ -195,13 +196,14 @@ class FakeSource:
         self.accepts_seen: list[list[str]] = []
         self.connections: set[object] = set()
         self.bytes_sent = 0
+        self._answering = self.answering_max = 0
         self._moments = itertools.count()
         self.given_whole: list[tuple[int, int]] = []
         self.contents: dict[str, FakeContent] = {}
         self._port = port
         self._tls = tls
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.router.add_route("*", "/{path:.*}", self._counted)
         # What still stalls at the end is cancelled, not waited for.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
 
@@ -238,6 +240,14 @@ class FakeSource:
             "requests": {method: self.count(method) for method in methods},
             "sent_bytes": self.bytes_sent,
         }
+
+    async def _counted(self, request: web.Request) -> web.StreamResponse:
+        self._answering += 1
+        self.answering_max = max(self.answering_max, self._answering)
+        try:
+            return await self._handle(request)
+        finally:
+            self._answering -= 1
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/stats":

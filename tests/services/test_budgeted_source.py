@@ -8,11 +8,15 @@ import pytest
 
 from damselfly.clock import now_s
 from damselfly.core.budgeting import BudgetRule
+from damselfly.core.bundling import BundleAddress
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import SourceError, SourceIllError, SourceRefusedError
 from damselfly.services.options import SourceOptions
-from damselfly.services.seeding.budgeted import BudgetedSource
+from damselfly.services.seeding.budgeted import BudgetedSource, Budgets
+from damselfly.services.sources import open_sources
+from damselfly.transport.sources.accounts import Accounts
 from damselfly.transport.sources.http import HttpSource
+from damselfly.transport.sources.kinds.web import WebSource
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource
 from services.hosts import a_host, a_supernode
@@ -37,9 +41,9 @@ async def http() -> AsyncIterator[HttpSource]:
 def a_budget(
     http: HttpSource, *rules: BudgetRule, minute: int = 0, **limits: int
 ) -> BudgetedSource:
-    return BudgetedSource(
-        http, rules, failures_max=limits.get("failures_max", 3), pause_s=0.2, minute=lambda: minute
-    )
+    failures_max = limits.get("failures_max", 3)
+    budgets = Budgets(rules, failures_max=failures_max, pause_s=0.2, minute=lambda: minute)
+    return BudgetedSource(WebSource(http, Accounts()), budgets)
 
 
 async def read_all(source: BudgetedSource, spec: TaskSpec) -> bytes:
@@ -198,3 +202,23 @@ async def test_a_pause_that_is_too_long_is_told_instead_of_waited_for(
             await host.downloads.get(DownloadRequest(url=fake.url("/f")), lambda _: None)
 
     assert len(fake.requests) == 1
+
+
+async def test_each_file_of_a_bundle_counts_as_a_connection(fake: FakeSource) -> None:
+    names = [f"f{number:02}" for number in range(20)]
+    for name in names:
+        fake.add(f"/top/{name}", DATA[:5_000], rate_bytes_per_s=200_000)
+    page = "".join(f'<a href="{name}">{name}</a> 01-Jan-2025 00:00 5000\n' for name in names)
+    fake.add("/top/", page.encode())
+    source = open_sources(
+        SourceOptions(budgets=(BudgetRule(hosts="127.0.0.1", connections_max=3),)), ()
+    )
+    bundle = BundleAddress(folder_url=fake.url("/top/")).url
+
+    async with await source.read(TaskSpec(url=bundle)) as reading:
+        body = bytearray(reading.answer.size_bytes or 0)
+        assert await reading.read_into(memoryview(body)) == len(body)
+
+    assert body.endswith(DATA[:5_000] * 20)
+    assert fake.answering_max <= 3
+    await source.close()

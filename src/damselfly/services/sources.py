@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from damselfly.services.options import RegistryOptions, SourceOptions
 from damselfly.services.registries import Registries, trusts_of
-from damselfly.services.seeding.budgeted import BudgetedSource
-from damselfly.transport.provider import Source
+from damselfly.services.seeding.budgeted import BudgetedSource, Budgets
 from damselfly.transport.sources.accounts import Accounts
 from damselfly.transport.sources.by_scheme import Sources
 from damselfly.transport.sources.http import HttpSource, Trust, origin_of
@@ -13,7 +12,7 @@ from damselfly.wire.registry_paths import RegistryPath
 
 
 def open_sources(options: SourceOptions, registries: Iterable[RegistryOptions]) -> Sources:
-    """Return the sources that the settings describe.
+    """Return the sources that the settings describe, asked within their budgets.
 
     Raises:
         SettingsError: Certificates cannot be read.
@@ -32,21 +31,16 @@ def open_sources(options: SourceOptions, registries: Iterable[RegistryOptions]) 
         found = places.find(registry)
         return [found.url(base, path) for base in found.bases]
 
+    budgets = Budgets(options.budgets, failures_max=options.ill_after, pause_s=options.ill_pause_s)
     return Sources(
         http,
+        wrap=lambda kind: BudgetedSource(kind, budgets),
         accounts=Accounts(options.accounts, netrc_file=options.netrc_file),
         hub_endpoint=options.hub_endpoint,
         folders=options.folders,
         find_urls=find_urls,
         connect_timeout_s=options.connect_timeout_s,
         stall_timeout_s=options.stall_timeout_s,
-    )
-
-
-def budgeted(source: Source, options: SourceOptions) -> BudgetedSource:
-    """Return a source that is asked within the budgets that the settings give it."""
-    return BudgetedSource(
-        source, options.budgets, failures_max=options.ill_after, pause_s=options.ill_pause_s
     )
 
 

@@ -28,7 +28,7 @@ from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.seeding.authorising import Authorising
 from damselfly.services.seeding.pacing import Pacing
 from damselfly.services.seeding.seeding import Seeding
-from damselfly.services.sources import budgeted, open_sources
+from damselfly.services.sources import open_sources
 from damselfly.services.stores import keep_settled
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
@@ -165,7 +165,7 @@ class PeerHost:
     def _new_seeding(self, rng: random.Random) -> Seeding:
         return Seeding(
             self._store,
-            budgeted(self._sources, self._options.source),
+            self._sources,
             self._options.source,
             keys=EditionKeys(self._ciphers, None, why_none=WHY_NO_KEYS),
             link_rate_bytes_per_s=USUAL_LINK_BYTES_PER_S,

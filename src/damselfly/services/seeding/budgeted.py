@@ -1,7 +1,8 @@
 """A source that is asked within its budget, and left alone while it is ill; see core/budgeting.
 
-It wraps any source in the same shape, so whoever reads need not know of it. Who must wait for a
-connection waits in line; who asks a source that is ill is told at once.
+It wraps any kind of source in the same shape, so whoever reads need not know of it; the files of
+a bundle are asked for one by one, and counted so. Who must wait for a connection waits in line;
+who asks a source that is ill is told at once.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from damselfly.clock import local_minute, now_s
 from damselfly.core.budgeting import BudgetRule, Circuit, budget_of, retry_after_s
+from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import (
     SourceError,
@@ -20,7 +22,8 @@ from damselfly.errors import (
     SourceUnreachableError,
 )
 from damselfly.telemetry.log import get_log
-from damselfly.transport.provider import Source, SourceAnswer, SourceReading
+from damselfly.transport.provider import SourceAnswer, SourceReading
+from damselfly.transport.sources.by_scheme import ListableSource
 from damselfly.transport.throttle import Throttle
 
 SERVER_ERRORS: Final = range(500, 600)
@@ -71,36 +74,50 @@ class _Line:
         self._used -= 1
 
 
-class BudgetedSource:
-    """A source with budgets and circuits."""
+class Budgets:
+    """What all kinds of sources of a process share.
+
+    Attributes:
+        failures_max: Failures in a row after which a host is left alone; 0 is never.
+        circuits: {host of a source: its circuit}; a fleet asks a handful of sources.
+    """
 
     def __init__(
         self,
-        source: Source,
         rules: Sequence[BudgetRule],
         *,
         failures_max: int,
         pause_s: float,
         minute: Callable[[], int] = local_minute,
     ) -> None:
-        """Wrap a source.
+        """Make budgets, of which nothing is used yet.
 
         Args:
-            source: It is asked in the end.
-            rules: Budgets; the first that matches holds.
-            failures_max: Failures in a row after which a host is left alone; 0 is never.
-            pause_s: For how long, at first.
+            rules: The first that matches holds.
+            failures_max: See above.
+            pause_s: For how long a host is left alone, at first.
             minute: Returns the minute of the day.
         """
-        self._source = source
         self._rules = tuple(rules)
         self._minute = minute
-        self._failures_max = failures_max
         self._lines = {rule: _Line(rule) for rule in self._rules}
-        # {host of a source: its circuit}; a fleet asks a handful of sources.
-        self._circuits: dict[str, Circuit] = defaultdict(
+        self.failures_max = failures_max
+        self.circuits: dict[str, Circuit] = defaultdict(
             lambda: Circuit(failures_max=failures_max, pause_s=pause_s)
         )
+
+    def line_of(self, spec: TaskSpec) -> _Line | None:
+        """Return where a request waits for its connection now; None: nowhere."""
+        rule = budget_of(_host_of(spec), self._rules, minute=self._minute())
+        return None if rule is None else self._lines[rule]
+
+
+class BudgetedSource:
+    """A kind of source with budgets and circuits."""
+
+    def __init__(self, source: ListableSource, budgets: Budgets) -> None:
+        self._source = source
+        self._budgets = budgets
 
     async def close(self) -> None:
         """Close all connections."""
@@ -155,8 +172,18 @@ class BudgetedSource:
             if line is not None:
                 line.leave()
 
+    async def list_below(self, spec: TaskSpec) -> list[Member]:
+        """Return all files below an address, as `Listing.list_below`: over one connection."""
+        self._check(spec)
+        line = await self._enter(spec)
+        try:
+            return await self._told(spec, self._source.list_below(spec))
+        finally:
+            if line is not None:
+                line.leave()
+
     def _circuit(self, spec: TaskSpec) -> Circuit:
-        return self._circuits[_host_of(spec)]
+        return self._budgets.circuits[_host_of(spec)]
 
     def _check(self, spec: TaskSpec) -> None:
         """Let a request to a source pass, if it is not ill.
@@ -164,7 +191,7 @@ class BudgetedSource:
         Raises:
             SourceIllError: It is.
         """
-        if not self._failures_max:
+        if not self._budgets.failures_max:
             return
         now = now_s()
         ill = self._circuit(spec).ask(now_s=now)
@@ -180,14 +207,14 @@ class BudgetedSource:
         """Wait for a connection of the budget that holds; None: there is none."""
         try:
             while True:
-                rule = budget_of(_host_of(spec), self._rules, minute=self._minute())
-                if rule is None:
+                line = self._budgets.line_of(spec)
+                if line is None:
                     return None
                 try:
-                    await self._lines[rule].enter()
+                    await line.enter()
                 except TimeoutError:
                     continue
-                return self._lines[rule]
+                return line
         except BaseException:
             self._circuit(spec).give_up()
             raise
@@ -220,7 +247,10 @@ class BudgetedSource:
 
     def _fail(self, spec: TaskSpec, reason: str, retry_s: float = 0.0) -> None:
         circuit = self._circuit(spec)
-        if circuit.fail(reason, now_s=now_s(), retry_after_s=retry_s) and self._failures_max:
+        if (
+            circuit.fail(reason, now_s=now_s(), retry_after_s=retry_s)
+            and self._budgets.failures_max
+        ):
             log.warning("source_ill", host=_host_of(spec), reason=reason)
 
 

@@ -18,7 +18,7 @@ from damselfly.services.options import SuperNodeOptions
 from damselfly.services.peering.web_server import client_session, serving
 from damselfly.services.preheating.preheats import Preheats, running_preheats
 from damselfly.services.seeding.seeding import Seeding
-from damselfly.services.sources import budgeted, open_sources
+from damselfly.services.sources import open_sources
 from damselfly.services.stores import keep_settled, open_store
 from damselfly.services.supernode.garbage import collect_garbage
 from damselfly.services.supernode.host_imports import HostImports
@@ -140,7 +140,7 @@ def _new_seeding(
 ) -> Seeding:
     return Seeding(
         store,
-        budgeted(sources, options.source),
+        sources,
         options.source,
         keys=keys,
         link_rate_bytes_per_s=options.assumed_link_rate_bytes_per_s,

@@ -25,7 +25,7 @@ from damselfly.wire.bundles import encode_head
 
 OK, PARTIAL, NOT_FOUND = 200, 206, 404
 FILES_AHEAD: Final = 16  # hides a round trip of 20 ms behind 10 KB files at 8 MB/s
-STALL_S: Final = 60.0  # of a file the source itself says when it stalls
+STALL_S: Final = 3600.0  # a file may wait for its turn; when it stalls, its source says so
 
 
 @dataclass(frozen=True, slots=True)

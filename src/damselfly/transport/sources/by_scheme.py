@@ -44,8 +44,10 @@ class Sources:
         find_urls: FindUrls,
         connect_timeout_s: float,
         stall_timeout_s: float,
+        wrap: Callable[[ListableSource], ListableSource] = lambda kind: kind,
     ) -> None:
         self.http = http
+        self._wrap = wrap
         # {scheme: what makes its source}: a kind that nobody asks costs nothing.
         self._makers: dict[str, Callable[[], ListableSource]] = {
             "hf": lambda: HubSource(http, accounts, endpoint=hub_endpoint),
@@ -112,7 +114,7 @@ class Sources:
     def _kind(self, spec: TaskSpec) -> ListableSource:
         scheme = spec.url.partition("://")[0]
         if scheme not in self._made:
-            self._made[scheme] = self._maker(spec, scheme)()
+            self._made[scheme] = self._wrap(self._maker(spec, scheme)())
         return self._made[scheme]
 
     def _maker(self, spec: TaskSpec, scheme: str) -> Callable[[], ListableSource]:
