@@ -2,9 +2,9 @@
 
 `small`: 10,000 files of 10 KB from nginx to 8 hosts, `dfget --recursive` on each against
 `curl --parallel` on each. `capped`: 1 GiB from nginx and from S3 (SeaweedFS), both behind a relay
-that waits 200 ms before each request and gives each connection 50 MB/s, or 20, against curl over 16
-ranges at once; medians of three. Disk and memory are the same for both: what was written is on the disk
-before, and the memory was in use a moment ago.
+that waits 200 ms before each request and gives each connection 50 MB/s, or 20, against curl over
+16 ranges at once; medians of three. Both begin with a disk that has written what it had to, and
+with memory that was in use a moment ago.
 
     python bench/sources.py [--part small|capped] [--files 10000] [--folder DIR] [--result FILE]
 """
@@ -150,8 +150,8 @@ def curl_small(folder: Path, base: str, count: int) -> float:
     for host in range(HOSTS):
         lines = []
         for number in range(count):
-            path = f"{number % 100:02}/{number:05}.bin"
-            lines.append(f'url = "{base}/{path}"\noutput = "{folder}/c{host}/{path}"')
+            file = f"{number % 100:02}/{number:05}.bin"
+            lines.append(f'url = "{base}/{file}"\noutput = "{folder}/c{host}/{file}"')
         listed = folder / f"list{host}"
         listed.write_text("\n".join(lines))
         flags = ("--parallel", "--parallel-max", "32", "--create-dirs", "-sS")
@@ -316,7 +316,8 @@ def capped(folder: Path) -> Iterator[str]:
     (folder / "html").mkdir(exist_ok=True)
     content = folder / "html" / "large"
     write_random(content, LARGE_BYTES, 1)
-    yield f"1 GiB, {FIRST_BYTE_S * 1000:.0f} ms to the first byte; direct: curl over {RANGES} ranges"
+    first = f"{FIRST_BYTE_S * 1000:.0f} ms to the first byte"
+    yield f"1 GiB, {first}; direct: curl over {RANGES} ranges"
     yield f"{'':22}{'a connection':>14}{'direct s':>10}{'dfget s':>10}{'ratio':>8}"
     with nginx(folder) as (port, _):
         for cap in CAPS_BYTES_PER_S:
