@@ -161,7 +161,7 @@ def curl_small(folder: Path, base: str, count: int) -> float:
     return last_s
 
 
-def dfget_small(folder: Path, base: str, _: int) -> float:
+def dfget_small(folder: Path, base: str, _count: int) -> float:
     """Let each host ask its daemon for the folder."""
     with swarm(folder, HOSTS) as sockets:
         last_s, _ = together(
