@@ -3,13 +3,12 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from e2e.processes import Running, Site, a_site, damselfly, dfget
+from e2e.processes import Running, Site, damselfly, dfget
 from fakes.source import FakeSource
 
 pytestmark = pytest.mark.slow
@@ -19,18 +18,6 @@ MIB = 1 << 20
 
 def content(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
-
-
-@pytest.fixture
-async def source() -> AsyncIterator[FakeSource]:
-    async with FakeSource() as source:
-        yield source
 
 
 @pytest.fixture

@@ -3,24 +3,17 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from e2e.processes import Running, Site, a_site, damselfly, dfget
+from e2e.processes import Running, Site, damselfly, dfget
 from fakes.bad_parent import BadParent, Fault
 from fakes.source import FakeSource
 
 pytestmark = pytest.mark.slow
 
 DATA = random.Random(7).randbytes(4 << 20)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
 
 
 @pytest.fixture

@@ -4,24 +4,17 @@ import asyncio
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from e2e.processes import BIN, Ended, Site, a_site, dfget, run
+from e2e.processes import BIN, Ended, Site, dfget, run
 from fakes.source import FakeSource
 
 pytestmark = pytest.mark.slow
 
 DATA = random.Random(21).randbytes(3 << 20)
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
 
 
 async def cache(*arguments: str) -> Ended:

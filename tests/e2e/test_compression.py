@@ -3,13 +3,11 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from e2e.processes import Running, Site, a_site, dfget
+from e2e.processes import Running, Site, dfget
 from fakes.source import FakeSource
 from services.plugin_packages import install
 
@@ -34,18 +32,6 @@ def words(size_bytes: int, seed: int = 1) -> bytes:
 
 def noise(size_bytes: int) -> bytes:
     return random.Random(2).randbytes(size_bytes)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
-
-
-@pytest.fixture
-async def source() -> AsyncIterator[FakeSource]:
-    async with FakeSource() as source:
-        yield source
 
 
 async def compressing(site: Site, mode: str = "on") -> Running:

@@ -5,24 +5,16 @@ import base64
 import random
 import re
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from damselfly import errors
-from e2e.processes import BIN, Ended, Site, a_site, dfget, run
+from e2e.processes import BIN, Ended, Site, dfget, run
 from fakes.source import FakeSource
 
 pytestmark = pytest.mark.slow
 
 DATA = random.Random(11).randbytes(6 << 20)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
 
 
 async def interrupted(source: FakeSource, *arguments: str) -> Ended:

@@ -2,13 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import blake3
 import pytest
 
-from e2e.processes import Ended, Running, Site, a_site, dfget
+from e2e.processes import Ended, Running, Site, dfget
 from fakes.source import FakeSource
 
 pytestmark = pytest.mark.slow
@@ -18,18 +17,6 @@ MIB = 1 << 20
 
 def content(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
-
-
-@pytest.fixture
-async def source() -> AsyncIterator[FakeSource]:
-    async with FakeSource() as source:
-        yield source
 
 
 def gets(source: FakeSource) -> list[str]:

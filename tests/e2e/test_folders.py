@@ -1,12 +1,11 @@
 """Many files as one: folders of servers, hubs and registries, whole or with what is missing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from e2e.processes import Site, a_site, dfget
+from e2e.processes import Site, dfget
 from engines import images
 from engines.registries import Registry
 from fakes.hub import FakeHub
@@ -16,12 +15,6 @@ pytestmark = pytest.mark.slow
 
 FILES = {f"d{number % 3}/f{number:02}.bin": random_bytes(1000, seed=number) for number in range(40)}
 BIG = {"big.bin": random_bytes(3_000_000, seed=99), "a b/odd.txt": b"odd"}
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
 
 
 def add_folder(source: FakeSource, files: dict[str, bytes], **options: object) -> None:

@@ -1,13 +1,11 @@
 """The credentials of a pull are in no log, file, number or error of any process."""
 
 import base64
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from e2e.processes import Running, Site, a_site
+from e2e.processes import Running, Site
 from fakes.registry import FakeRegistry
 from fakes.source import random_bytes
 
@@ -23,12 +21,6 @@ FORMS = [
     TOKEN.encode().hex().encode(),
 ]
 LAYER = random_bytes(3_000_000, seed=11)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
 
 
 async def pull(daemon: Running, registry: FakeRegistry, path: str, authorization: str) -> int:

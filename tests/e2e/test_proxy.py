@@ -9,19 +9,13 @@ from pathlib import Path
 import pytest
 
 import fakes.source
-from e2e.processes import BIN, Ended, Running, Site, a_site, damselfly, run
+from e2e.processes import BIN, Ended, Running, Site, damselfly, run
 from fakes.source import FakeSource, random_bytes
 
 pytestmark = pytest.mark.slow
 
 DATA = random_bytes(12_000_000, seed=11)
 LOOPBACK_PEM = Path(fakes.source.__file__).parent / "tls" / "loopback.pem"
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from core.test_secret_reprs import SECRET
-from e2e.processes import BIN, Ended, Running, Site, a_site, dfget, run
+from e2e.processes import BIN, Ended, Running, Site, dfget, run
 from e2e.test_garbage import Target
 from fakes.source import FakeSource
 
@@ -28,12 +28,6 @@ FORMS = [
     base64.b64encode(SECRET.encode()),
     SECRET.encode().hex().encode(),
 ]
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
 
 
 @pytest.fixture

@@ -2,24 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.processes import BIN, Site, a_site, damselfly, dfget, run
+from e2e.processes import BIN, Site, damselfly, dfget, run
 from fakes.source import FakeSource, random_bytes
 
 pytestmark = pytest.mark.slow
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with a_site(tmp_path) as site:
-        yield site
 
 
 async def status_of(socket: str) -> dict[str, Any]:
