@@ -108,6 +108,11 @@ def display_url(url: str) -> str:
     return scheme + separator + authority.rpartition("@")[2] + slash + path
 
 
+def host_of(url: str) -> str:
+    """Return host and port of a URL, as they stand in it, without user and password."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 def shown_at(url: str, own_url: str) -> tuple[str, bool]:
     """Return another URL as whoever asks for `own_url` asks for it, and whether headers go with it.
 
@@ -133,8 +138,7 @@ def identity_url(url: str, filtered_query: Iterable[str]) -> str:
     query = "&".join(
         pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in dropped
     )
-    host = parts.netloc.rpartition("@")[2]
-    return _joined(parts.scheme, host, parts.path, query)
+    return _joined(parts.scheme, host_of(url), parts.path, query)
 
 
 def signature_names(url: str) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 from damselfly.clock import now_s
 from damselfly.core.blocks import Span
@@ -17,6 +16,7 @@ from damselfly.core.budgeting import retry_after_s
 from damselfly.core.downloading.backoff import Backoff
 from damselfly.core.ranging import Part, Ranging
 from damselfly.core.task import Edition, TaskId, TaskSpec, Validators
+from damselfly.core.urls import host_of
 from damselfly.errors import SourceRefusedError, SourceUnreachableError
 from damselfly.services.options import SourceOptions
 from damselfly.services.seeding.pacing import PACED_PART_BYTES, Pace, PacedLimit
@@ -207,7 +207,7 @@ class Asking:
             on_bytes(came_bytes)
 
         limit = PacedLimit(
-            self._throttles[urlsplit(spec.url).netloc.rpartition("@")[2]],
+            self._throttles[host_of(spec.url)],
             partial(self.pacers.get, spec.task_id),
             spec.display_url,
             can_be_left=gives_parts(spec, entry.edition, reading.answer),

@@ -9,12 +9,12 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Self, TypeVar
-from urllib.parse import urlsplit
 
 from damselfly.clock import local_minute, now_s
 from damselfly.core.budgeting import BudgetRule, Circuit, budget_of, retry_after_s
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
+from damselfly.core.urls import host_of
 from damselfly.errors import (
     SourceError,
     SourceIllError,
@@ -108,7 +108,7 @@ class Budgets:
 
     def line_of(self, spec: TaskSpec) -> _Line | None:
         """Return where a request waits for its connection now; None: nowhere."""
-        rule = budget_of(_host_of(spec), self._rules, minute=self._minute())
+        rule = budget_of(host_of(spec.url), self._rules, minute=self._minute())
         return None if rule is None else self._lines[rule]
 
 
@@ -183,7 +183,7 @@ class BudgetedSource:
                 line.leave()
 
     def _circuit(self, spec: TaskSpec) -> Circuit:
-        return self._budgets.circuits[_host_of(spec)]
+        return self._budgets.circuits[host_of(spec.url)]
 
     def _check(self, spec: TaskSpec) -> None:
         """Let a request to a source pass, if it is not ill.
@@ -251,7 +251,7 @@ class BudgetedSource:
             circuit.fail(reason, now_s=now_s(), retry_after_s=retry_s)
             and self._budgets.failures_max
         ):
-            log.warning("source_ill", host=_host_of(spec), reason=reason)
+            log.warning("source_ill", host=host_of(spec.url), reason=reason)
 
 
 class _BudgetedReading:
@@ -288,7 +288,3 @@ class _BudgetedReading:
         if self._line is not None:
             self._line.leave()
             self._line = None
-
-
-def _host_of(spec: TaskSpec) -> str:
-    return urlsplit(spec.url).netloc.rpartition("@")[2]

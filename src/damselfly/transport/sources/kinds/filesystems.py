@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
+from damselfly.core.urls import host_of
 from damselfly.errors import (
     DamselflyError,
     SourceRefusedError,
@@ -153,7 +154,7 @@ class FileSystemSource:
     def _system(self, spec: TaskSpec) -> tuple[Callable[[], Any], asyncio.Lock]:
         parts = urlsplit(spec.url)
         user, password = user_of(spec, self._accounts.find(spec.url))
-        key = (parts.scheme, parts.netloc.rpartition("@")[2], user, password)
+        key = (parts.scheme, host_of(spec.url), user, password)
         system, turn = self._systems.pop(key, (None, asyncio.Lock()))
         self._systems[key] = system, turn
         if len(self._systems) > SYSTEMS_MAX:

@@ -16,6 +16,7 @@ import msgspec
 from damselfly.core.digest import Digest
 from damselfly.core.members import Member
 from damselfly.core.task import Headers, TaskSpec, Validators
+from damselfly.core.urls import host_of
 from damselfly.errors import (
     RemoteProtocolError,
     SourceBrokenError,
@@ -86,7 +87,7 @@ class RegistrySource:
     async def list_below(self, spec: TaskSpec) -> list[Member]:
         """List the image layout of a manifest and all that it names; see `provider.Listing`."""
         place = _place_of(spec)
-        base = f"oci://{urlsplit(spec.url).netloc.rpartition('@')[2]}/{place.name}"
+        base = f"oci://{host_of(spec.url)}/{place.name}"
         found: dict[str, Member] = {}
         top, media_type, size = await self._walk(spec, base, found, depth=0)
         reference = {"org.opencontainers.image.ref.name": place.tag} if place.tag else {}
@@ -157,7 +158,7 @@ class RegistrySource:
     async def _logged_in(self, spec: TaskSpec, ask: Callable[[TaskSpec], Awaitable[T]]) -> T:
         """Ask the registry of an image; log in if it wants that."""
         place = _place_of(spec)
-        registry = urlsplit(spec.url).netloc.rpartition("@")[2]
+        registry = host_of(spec.url)
         user = user_of(spec, self._accounts.find(spec.url))
         own = (basic(*user),) if user[0] else ()
         given = [pair for pair in spec.headers if pair[0].lower() == "authorization"] or own
