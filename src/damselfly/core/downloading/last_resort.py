@@ -28,6 +28,7 @@ from damselfly.core.downloading.instructions import (
 STUCK_S = 10.0  # nothing came for so long: a stalled parent is noticed in 2 s, a dead one in 5
 LOST_S = 5.0  # a SuperNode restarts in this time; the peers go on meanwhile
 GIVE_UP_S = 60.0  # nothing came, and the source may not be used
+ASK_AGAIN_S = 30.0  # question or answer went astray: with a network that was cut, say
 SOURCE_ATTEMPTS_MAX = 2  # each has its own retries
 
 Told = (
@@ -164,7 +165,8 @@ class LastResort:
         return self._ask_once("the SuperNode gave the task up", now_s)
 
     def _ask_once(self, reason: str, now_s: float) -> list[Instruction]:
-        if self._asked_s is not None or now_s < self._ask_after_s:
+        is_asking = self._asked_s is not None and now_s - self._asked_s < ASK_AGAIN_S
+        if is_asking or now_s < self._ask_after_s:
             return []
         self._asked_s = now_s
         return [AskSource(reason=reason)]
