@@ -57,6 +57,16 @@ async def test_who_comes_too_late_waits_in_line() -> None:
     assert len(small.result()) == 10
 
 
+async def test_what_is_only_kept_is_given_back_to_who_would_wait() -> None:
+    frames = Frames(100)
+    kept = await frames.take(80)
+    frames.keepers.add(lambda: frames.give_back(kept))
+
+    assert len(await frames.take(20)) == 20  # there is room: nobody is asked
+    async with asyncio.timeout(1):
+        assert await frames.take(80) is kept
+
+
 async def test_one_frame_is_given_however_long_it_is() -> None:
     frames = Frames(100)
 

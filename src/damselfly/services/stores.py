@@ -5,14 +5,16 @@ import gc
 from pathlib import Path
 from typing import Final
 
-from damselfly.clock import wall_s
+from damselfly.clock import now_s, wall_s
 from damselfly.core.task import TaskId
 from damselfly.services.compressing.codec_plugins import load_codecs
 from damselfly.services.options import CacheOptions
 from damselfly.storage.disk import DiskStore, boot_id
 from damselfly.storage.store import BlockStore
 
-SETTLE_S: Final = 5.0  # what a crash of the machine costs at most is reading this again
+SETTLE_S: Final = 5.0
+# What a crash of the machine costs at most is hashing again what was written in that time.
+UNSETTLED_S_MAX: Final = 60.0
 # From so many entries on they are left out of garbage collections, each of which would take as
 # long as a heartbeat: 0.2 s for 100,000 entries, in which nothing else runs.
 FROZEN_MIN: Final = 10_000
@@ -41,11 +43,22 @@ def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
     return store
 
 
-async def keep_settled(store: BlockStore) -> None:
-    """Let the disk have what was sealed, beside the work of others, until cancelled."""
+async def keep_settled(
+    store: BlockStore, *, look_s: float = SETTLE_S, unsettled_s_max: float = UNSETTLED_S_MAX
+) -> None:
+    """Let the disk have what was sealed, beside the work of others, until cancelled.
+
+    Not while more is being written, if that does not go on for long: a sync of hundreds of
+    megabytes takes CPU and disk from the very download that somebody waits for.
+    """
+    settled_s, used_bytes = now_s(), -1
     while True:
-        await asyncio.sleep(SETTLE_S)
-        await asyncio.to_thread(store.settle)
+        await asyncio.sleep(look_s)
+        used_bytes_before, used_bytes = used_bytes, store.used_bytes()
+        is_at_rest = used_bytes == used_bytes_before
+        if is_at_rest or now_s() - settled_s >= unsettled_s_max:
+            await asyncio.to_thread(store.settle)
+            settled_s = now_s()
 
 
 def drop_plain(store: BlockStore, task_id: TaskId) -> None:

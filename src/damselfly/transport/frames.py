@@ -7,6 +7,7 @@ are filled again as long as there is work: fresh memory costs more than the byte
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable  # noqa: TC003  # as in all modules
 from typing import Final
 
 # 256 blocks of the smallest size, two of the largest: more than any link needs at a time.
@@ -14,10 +15,16 @@ FRAMES_BYTES_MAX: Final = 64 << 20
 
 
 class Frames:
-    """Gives out frames; one at least, however long it is."""
+    """Gives out frames; one at least, however long it is.
+
+    Attributes:
+        keepers: Called when a frame is wanted and there is none: they give back what they have
+            in use only because that is convenient.
+    """
 
     def __init__(self, bytes_max: int = FRAMES_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
+        self.keepers: set[Callable[[], None]] = set()
         self._in_use_bytes = 0
         self._kept_bytes = 0
         self._kept: dict[int, list[bytearray]] = defaultdict(list)  # by length
@@ -27,6 +34,9 @@ class Frames:
 
     async def take(self, length: int) -> bytearray:
         """Wait for a frame; whatever lies in it is rubbish."""
+        if self._waiting or not self._fits(length):
+            for give_back in tuple(self.keepers):
+                give_back()
         if self._waiting or not self._fits(length):
             await self._wait(length)
         else:

@@ -1,7 +1,6 @@
 """One block from a parent into the store, verified on the way."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,14 +16,16 @@ from damselfly.errors import (
     PluginError,
 )
 from damselfly.services.downloading.download_parts import DownloadParts
+from damselfly.services.downloading.early_frames import EarlyFrames
 from damselfly.services.seeding.pacing import Pace
 from damselfly.services.seeding.reading import Limit
 from damselfly.services.seeding.storing import store_answer
+from damselfly.services.seeding.whole_hasher import WholeHasher
 from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.block_connection import BlockAnswer
 from damselfly.wire.codecs.codec import Buffer
-from damselfly.wire.packed_block import CODEC_IDENTITY, PackedHeader, frame_bytes_max
+from damselfly.wire.packed_block import CODEC_IDENTITY, PackedHeader, frame_bytes_max, is_plain
 from damselfly.wire.packing import Packed, unpack
 
 log = get_log()
@@ -53,7 +54,6 @@ class BlockFetcher:
         parts: Of its host.
         entry: Where blocks go.
         throttle: The download's own limit.
-        hash_along: Takes the bytes of each block that was stored, in a thread.
     """
 
     def __init__(
@@ -62,13 +62,12 @@ class BlockFetcher:
         entry: StoredEdition,
         *,
         throttle: Limit,
-        hash_along: Callable[[int, memoryview], None],
     ) -> None:
         self._parts = parts
         self._entry = entry
         self._throttle = throttle
-        self._hash_along = hash_along
         self.saved = Saved()
+        self._early = EarlyFrames(parts.frames)
 
     async def fetch(
         self, block_index: int, host_id: HostId, *, address: str, expected: bytes
@@ -92,7 +91,7 @@ class BlockFetcher:
         longest = frame_bytes_max(edition.block_bytes, is_packed=edition.is_packed)
         buffer = await self._parts.frames.take(longest)
         started_s = now_s()
-        outcome = "failed"
+        outcome, is_early = "failed", False
         try:
             frame_bytes = frame_bytes_max(length, is_packed=edition.is_packed)
             frame = memoryview(buffer)[:frame_bytes]
@@ -104,7 +103,7 @@ class BlockFetcher:
                 codecs=self._parts.codecs,
                 ciphers=(edition.cipher,) if edition.cipher else (),
             )
-            await self._let_in(block_index, host_id, answer, expected)
+            is_early = await self._let_in(block_index, host_id, answer, expected)
             outcome = "stored"
         except ParentError as exc:
             outcome = failure_of(exc).value
@@ -115,9 +114,20 @@ class BlockFetcher:
         finally:
             self._parts.metrics.blocks_fetched.labels(outcome).inc()
             self._parts.metrics.block_fetch_seconds.observe(now_s() - started_s)
-            # After a cancellation a thread may still read it.
-            self._parts.frames.give_back(buffer, is_reusable=outcome != "cancelled")
+            if is_early:
+                self._early.keep(block_index, buffer)
+            else:  # after a cancellation a thread may still read it
+                self._parts.frames.give_back(buffer, is_reusable=outcome != "cancelled")
+            self._early.give_back_hashed()
         return answer.header.plain_bytes
+
+    def hash_along(self, hasher: WholeHasher) -> None:
+        """Let blocks go through the hash of the whole from now on, while they are in memory."""
+        self._early.hasher = hasher
+
+    def stop_hashing(self) -> None:
+        """Keep no frame for it any more."""
+        self._early.let_go()
 
     def _length_of(self, block_index: int) -> int:
         """Return the longest that a block can be; its length, once the size is known."""
@@ -132,20 +142,25 @@ class BlockFetcher:
         host_id: HostId,
         answer: BlockAnswer,
         expected: bytes,
-    ) -> None:
-        reason = ""
+    ) -> bool:
+        """Verify a block and store it; say whether its frame waits to be hashed."""
+        reason, is_early = "", False
         header = answer.header
         length, plain_bytes = self._length_of(block_index), header.plain_bytes
         is_of_known_size = self._entry.edition.size_bytes is not None
         if plain_bytes > length or (is_of_known_size and plain_bytes != length):
             reason = f"it has {plain_bytes} bytes instead of {length}"
 
+        def hash_along(index: int, body: memoryview) -> None:
+            nonlocal is_early
+            is_early = self._early.hash_along(index, body, is_framed=is_plain(header))
+
         store = partial(
             store_answer,
             *(self._entry, answer),
             expected=expected,
             unpack=self._unpack,
-            hash_along=self._hash_along,
+            hash_along=hash_along,
         )
         try:
             reason = reason or await asyncio.to_thread(store)
@@ -159,16 +174,18 @@ class BlockFetcher:
         if reason:
             raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
         self._count_saved(header)
+        return is_early
 
     def _unpack(self, packed: Packed) -> Buffer:
         """Return the plain bytes of a block, and count what decoding it costs."""
         header, key = packed.header, self._entry.data_key
+        if header.codec == CODEC_IDENTITY:
+            return unpack(header, packed.body, codecs=self._parts.codecs, key=key)
         cpu_s = thread_cpu_s()
         plain = unpack(header, packed.body, codecs=self._parts.codecs, key=key)
-        if header.codec != CODEC_IDENTITY:
-            used_s = thread_cpu_s() - cpu_s
-            self.saved.cpu_s += used_s
-            self._parts.metrics.codec_cpu_seconds.labels("decode").inc(used_s)
+        used_s = thread_cpu_s() - cpu_s
+        self.saved.cpu_s += used_s
+        self._parts.metrics.codec_cpu_seconds.labels("decode").inc(used_s)
         return plain
 
     def _count_saved(self, header: PackedHeader) -> None:

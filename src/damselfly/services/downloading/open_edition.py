@@ -10,8 +10,9 @@ from damselfly.core.task import Edition
 from damselfly.errors import DigestMismatchError, RemoteProtocolError
 from damselfly.services.downloading.block_fetcher import BlockFetcher, Saved
 from damselfly.services.downloading.download_parts import DownloadParts
-from damselfly.services.seeding.reading import Limit, WholeHasher
+from damselfly.services.seeding.reading import Limit
 from damselfly.services.seeding.storing import store_block
+from damselfly.services.seeding.whole_hasher import WholeHasher
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.ciphers.data_keys import DataKey
@@ -59,7 +60,7 @@ class OpenEdition:
         self.entry = entry
         self.readable = entry.held
         self.digests = {index: entry.digest_of(index) or b"" for index in self.readable}
-        self._fetcher = BlockFetcher(parts, entry, throttle=throttle, hash_along=self.hash_block)
+        self._fetcher = BlockFetcher(parts, entry, throttle=throttle)
         self._hasher: WholeHasher | None = None
 
     @property
@@ -135,6 +136,7 @@ class OpenEdition:
     def hash_along(self, expected: Digest) -> None:
         """Hash the whole while its blocks come, so that its end waits for the last one alone."""
         self._hasher = WholeHasher(self.entry, expected.algorithm)
+        self._fetcher.hash_along(self._hasher)
         self._hasher.finished = asyncio.ensure_future(self._hasher.run())
         # What it fails with is told by `check`; nobody may ask any more.
         self._hasher.finished.add_done_callback(lambda end: end.cancelled() or end.exception())
@@ -155,6 +157,7 @@ class OpenEdition:
         """The digest of the whole is not wanted any more."""
         if self._hasher is not None and self._hasher.finished is not None:
             self._hasher.finished.cancel()
+        self._fetcher.stop_hashing()
 
     async def check(self, store: BlockStore, expected: Digest) -> None:
         """Compare the digest of the whole, of which all blocks are held.

@@ -5,7 +5,6 @@ passed over, so a source that can only give the whole again still resumes a down
 """
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,12 +12,9 @@ from typing import Final, Protocol
 
 import blake3
 
-from damselfly.core.blocks import BlockLayout, Span
-from damselfly.core.digest import Digest
 from damselfly.core.task import Edition
 from damselfly.errors import SourceBrokenError, SourceChangedError
 from damselfly.services.compressing.compressor import Compressor
-from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import StoredEdition
 from damselfly.transport.provider import SourceReading
@@ -230,92 +226,3 @@ class BlockReader:
         raise SourceChangedError(
             url=self._url, promised=f"block {block_index} of the edition", came="other bytes"
         )
-
-
-class WholeHasher:
-    """Hashes the whole while its blocks come in, as far as they are there from the start on.
-
-    A block whose turn it is when it is stored is hashed where it lies in memory; others are read
-    again when their turn comes.
-
-    Attributes:
-        finished: The end of `run`, for whoever started it.
-    """
-
-    def __init__(self, entry: StoredEdition, algorithm: str, *, checksum: str = "") -> None:
-        self._entry = entry
-        self._algorithm = algorithm
-        self._lock = threading.Lock()  # guards the hasher, and whose turn it is
-        self._hasher = new_hasher(algorithm)
-        name, _, self._checksum = checksum.partition(":")
-        self._checking = new_hasher(name) if name else None
-        self._next_index = 0
-        self._news = asyncio.Event()
-        self._is_ending = False
-        self.finished: asyncio.Future[None] | None = None
-
-    def wake(self) -> None:
-        """There may be more blocks."""
-        self._news.set()
-
-    def end(self) -> None:
-        """There will be no more blocks than there are now; `run` returns when it has them."""
-        self._is_ending = True
-        self._news.set()
-
-    async def run(self) -> None:
-        """Follow the blocks until `end`."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            is_ending = self._is_ending
-            while self._is_next_held():
-                await asyncio.to_thread(self._hash_next)
-            if is_ending:
-                return
-
-    def hash_along(self, block_index: int, body: memoryview) -> None:
-        """Hash a block that was just stored, if it is its turn; may be called in any thread."""
-        if block_index > self._next_index + 1:
-            return  # what is before it is not even coming
-        with self._lock:
-            if block_index == self._next_index:
-                self._take(body)
-
-    def _is_next_held(self) -> bool:
-        return self._entry.digest_of(self._next_index) is not None
-
-    def _hash_next(self) -> None:
-        """Hash the next block, if it is there."""
-        entry = self._entry
-        with self._lock:
-            if not self._is_next_held():
-                return  # it was hashed in the meantime
-            size = entry.edition.size_bytes
-            stop = (self._next_index + 1) * entry.edition.block_bytes
-            layout = BlockLayout(
-                size_bytes=stop if size is None else size, block_bytes=entry.edition.block_bytes
-            )
-            span = layout.span(self._next_index)
-            for start in range(span.start_byte, span.stop_byte, PART_BYTES):
-                self._update(entry.read_span(Span(start, min(start + PART_BYTES, span.stop_byte))))
-            self._next_index += 1
-
-    def _take(self, body: bytes | memoryview) -> None:
-        """Hash the next block; the caller has the lock."""
-        self._update(body)
-        self._next_index += 1
-
-    def _update(self, body: bytes | memoryview) -> None:
-        self._hasher.update(body)
-        if self._checking is not None:
-            self._checking.update(body)
-
-    def digest(self) -> Digest:
-        """Return the digest of what was hashed."""
-        return Digest(self._algorithm, self._hasher.hexdigest())
-
-    def checksum_found(self) -> str:
-        """Return the value of the checksum if it is not the one that was told, else nothing."""
-        found = self._checking.hexdigest() if self._checking is not None else ""
-        return "" if found == self._checksum else found

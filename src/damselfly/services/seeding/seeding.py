@@ -42,7 +42,8 @@ from damselfly.services.seeding.asking import Asking
 from damselfly.services.seeding.naming import edition_of
 from damselfly.services.seeding.pacing import GaveWayError
 from damselfly.services.seeding.peeking import look_into
-from damselfly.services.seeding.reading import Intake, WholeHasher
+from damselfly.services.seeding.reading import Intake
+from damselfly.services.seeding.whole_hasher import WholeHasher
 from damselfly.services.stores import drop_plain
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
