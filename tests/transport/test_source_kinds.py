@@ -1,5 +1,6 @@
 """Each kind of source, against a real server of its kind, keeps the contract of sources."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -35,8 +36,34 @@ class TestHub(SourceContract):
 class TestFtp(SourceContract):
     @pytest.fixture
     async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.ftp_shelf(tmp_path) as shelf:
+        async with shelves.served_shelf("ftp", tmp_path) as shelf:
             yield shelf
+
+
+@pytest.mark.slow
+class TestSftp(SourceContract):
+    @pytest.fixture
+    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with shelves.served_shelf("sftp", tmp_path) as shelf:
+            yield shelf
+
+
+@pytest.mark.slow
+class TestGoogle(SourceContract):
+    @pytest.fixture
+    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with shelves.gcs_shelf(tmp_path) as shelf:
+            yield shelf
+
+
+if shutil.which("azurite-blob"):  # of npm, 190 MB: see CONTRIBUTING.md
+
+    @pytest.mark.slow
+    class TestAzure(SourceContract):
+        @pytest.fixture
+        async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+            async with shelves.azure_shelf(tmp_path) as shelf:
+                yield shelf
 
 
 @pytest.fixture(scope="module")

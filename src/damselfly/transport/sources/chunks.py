@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import BinaryIO, Final, Self
+from functools import partial
+from typing import BinaryIO, Final, Self, TypeVar
 
 from damselfly.core.task import Validators
 from damselfly.errors import (
@@ -16,6 +17,8 @@ from damselfly.transport.provider import SourceAnswer, SourceReading
 
 PIECE_BYTES: Final = 1 << 20
 PARTIAL, NOT_SATISFIABLE = 206, 416
+
+T = TypeVar("T")
 
 Close = Callable[[], Awaitable[None]]
 
@@ -121,6 +124,23 @@ def answer_for(
     return replace(told, status=PARTIAL, start_byte=start_byte, stop_byte=stop)
 
 
+async def in_turn(turn: asyncio.Lock, work: Callable[[], T]) -> T:
+    """Do in a thread what only one may do at a time.
+
+    Whoever is cancelled goes away at once; the turn ends when the thread has.
+    """
+
+    def end(done: asyncio.Future[T]) -> None:
+        turn.release()
+        if not done.cancelled():
+            done.exception()  # of one that was cancelled nobody else looks at it
+
+    await turn.acquire()
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    working.add_done_callback(end)
+    return await asyncio.shield(working)
+
+
 async def pieces_of(
     file: BinaryIO, start_byte: int, stop_byte: int, *, turn: asyncio.Lock | None = None
 ) -> AsyncIterator[bytes]:
@@ -133,12 +153,10 @@ async def pieces_of(
         turn: Of all who read over the same connection.
     """
     turn = turn or asyncio.Lock()
-    async with turn:
-        await asyncio.to_thread(file.seek, start_byte)
+    await in_turn(turn, partial(file.seek, start_byte))
     left = stop_byte - start_byte
     while left > 0:
-        async with turn:
-            piece = await asyncio.to_thread(file.read, min(left, PIECE_BYTES))
+        piece = await in_turn(turn, partial(file.read, min(left, PIECE_BYTES)))
         if not piece:
             break
         left -= len(piece)

@@ -24,7 +24,7 @@ from damselfly.errors import (
 )
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.accounts import Accounts, user_of
-from damselfly.transport.sources.chunks import ChunkReading, answer_for, pieces_of
+from damselfly.transport.sources.chunks import ChunkReading, answer_for, in_turn, pieces_of
 
 T = TypeVar("T")
 
@@ -91,16 +91,14 @@ class FileSystemSource:
             spec, lambda fs: fs.open(_path_of(fs, spec), "rb", cache_type="readahead")
         )
 
-        async def close() -> None:
-            await asyncio.to_thread(file.close)
-
+        _, turn = self._system(spec)
         return ChunkReading(
             answer,
-            pieces_of(file, answer.start_byte, answer.stop_byte or 0, turn=self._system(spec)[1]),
+            pieces_of(file, answer.start_byte, answer.stop_byte or 0, turn=turn),
             url=spec.display_url,
             stall_s=self._stall_s,
             why=lambda exc: _told(spec, exc),
-            close=close,
+            close=lambda: in_turn(turn, file.close),
         )
 
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
@@ -142,8 +140,8 @@ class FileSystemSource:
     async def _call(self, spec: TaskSpec, what: Callable[[Any], T]) -> T:
         fs, turn = self._system(spec)
         try:
-            async with asyncio.timeout(self._stall_s), turn:
-                return await asyncio.to_thread(lambda: what(fs()))
+            async with asyncio.timeout(self._stall_s):
+                return await in_turn(turn, lambda: what(fs()))
         except DamselflyError:
             raise
         except Exception as exc:
