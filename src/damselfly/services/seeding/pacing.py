@@ -116,6 +116,10 @@ class Pace:
             if self._pacing.live_count:
                 await self._trickle(part)
 
+    async def give_way(self) -> None:
+        """Wait before a connection is opened beside live pulls, which begins with a burst."""
+        await self._trickle(TURN_BYTES)
+
     async def _trickle(self, count: int) -> None:
         """Wait as long as live pulls want it, or until there are none."""
         pause_s = self._pacing.trickle.reserve(count)

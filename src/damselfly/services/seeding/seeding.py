@@ -284,7 +284,7 @@ class Seeding:
                     await reading.__aexit__(None, None, None)
                 reading = None
                 if (pacer := self.asking.pacers.get(spec.task_id)) is not None:
-                    await pacer.take(entry.edition.block_bytes)  # else the next begins with a burst
+                    await pacer.give_way()
             except SourceUnreachableError as exc:
                 # Each attempt that gave a block starts the count anew.
                 attempt = 1 if len(entry.held) > held_before else attempt + 1
