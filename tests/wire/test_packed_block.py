@@ -17,6 +17,7 @@ from damselfly.wire.packed_block import (
     TRAILER_BYTES,
     PackedHeader,
     body_bytes_max,
+    frame_bytes_max,
     is_plain,
     plain_header,
     trailer,
@@ -296,3 +297,10 @@ def test_the_documents_table_has_the_fields_of_the_code() -> None:
         (20, 16, "edition_id"),
         (36, 4, "key_id"),
     ]
+
+
+def test_a_frame_has_room_for_the_longest_body_and_no_more() -> None:
+    around = HEADER_BYTES + TRAILER_BYTES
+
+    assert frame_bytes_max(1000, is_packed=False) == 1000 + around
+    assert frame_bytes_max(1000, is_packed=True) == body_bytes_max(1000) + around
