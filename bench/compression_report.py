@@ -15,7 +15,8 @@ def report(rows: list[Row]) -> Iterator[str]:
     parts = sorted({part for part, _ in latest if part != "nginx"})
     yield from _wire(latest, nginx, parts)
     yield from _time(latest, parts)
-    yield from _cpu(latest, nginx)
+    for part in parts:
+        yield from _cpu(latest, nginx, part)
 
 
 def _ok(is_ok: bool) -> str:  # noqa: FBT001
@@ -62,15 +63,15 @@ def _time(latest: dict[tuple[str, str], Row], parts: list[str]) -> list[str]:
     return [*lines, ""]
 
 
-def _cpu(latest: dict[tuple[str, str], Row], nginx: dict[str, Row]) -> list[str]:
+def _cpu(latest: dict[tuple[str, str], Row], nginx: dict[str, Row], part: str) -> list[str]:
     lines = [
-        "CPU seconds, compression on / off: the SuperNode, all eight hosts; and CPU nanoseconds",
+        f"CPU seconds at {part}, on / off: the SuperNode, all hosts; and CPU nanoseconds",
         "per byte that the wire saved, against nginx and eight curls (gzip); wanted: a tenth",
         "",
         "content     SuperNode on/off     hosts on/off   ns/byte: ours   nginx   ours/nginx",
     ]
-    for (part, name), row in latest.items():
-        if part == "nginx" or not part.startswith("8x1000"):
+    for (row_part, name), row in latest.items():
+        if row_part != part:
             continue
         on, off = row["on"], row["off"]
         line = f"{name:10}  {on['supernode_s']:6.2f} / {off['supernode_s']:5.2f}"
@@ -85,4 +86,4 @@ def _cpu(latest: dict[tuple[str, str], Row], nginx: dict[str, Row]) -> list[str]
             ratio = ours_ns / theirs_ns
             line += f"   {ours_ns:12.2f} {theirs_ns:8.2f} {ratio:10.2f} {_ok(ratio <= 0.1):>7}"
         lines.append(line)
-    return lines
+    return [*lines, ""]

@@ -85,7 +85,8 @@ class Compressor:
             return False
         if is_compressed_already(head) or (is_near and not is_on):
             return False
-        return self._choose(self._sample(head), is_busy=False) is not None
+        # Packed, and then plain block by block, would cost a file more for nothing.
+        return self._choose(self._sample(head), is_busy=bool(self._look())) is not None
 
     # --- the block
 
