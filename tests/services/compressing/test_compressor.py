@@ -38,7 +38,7 @@ class Plugin:
         return zlib.decompress(bytes(body))
 """
 
-# A link so fast that an encoder at its rate takes more than a twentieth of this machine.
+# A link so fast that an encoder at its rate takes more of this machine than is cheap.
 DEAR = 1.2 * CHEAP_SHARE * SPEEDS[0] * (os.cpu_count() or 1)
 
 OnPath = Callable[[Path], None]
