@@ -11,7 +11,7 @@ from fakes.registry import FakeImage, FakeRegistry
 from fakes.source import random_bytes
 from services.hosts import a_host
 
-LAYER = random_bytes(1_000_000, seed=1)
+LAYER = random_bytes(48 << 20, seed=1)  # its blocks are larger than the smallest that there are
 TOKEN = "Bearer of-alice"
 
 

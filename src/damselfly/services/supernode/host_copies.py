@@ -72,7 +72,7 @@ class HostCopies:
         is_here = bool(self._store.editions_of(spec.task_id))
         if spec.digest is None or size_bytes <= 0 or is_secret or is_here:
             return None
-        rate = self._options.link_rate_bytes_per_s
+        rate = self._options.assumed_link_rate_bytes_per_s
         block_bytes = block_bytes_for(size_bytes, link_rate_bytes_per_s=rate)
         facts = SourceFacts(size_bytes=size_bytes, digest=spec.digest)
         return Edition(
