@@ -183,10 +183,11 @@ class BlockStoreContract(BlockRoomContract):
     def test_an_imported_content_is_public(self, store: BlockStore) -> None:
         entry = store.open(an_edition())
 
-        entry.mark_imported()
+        entry.mark_imported("https://h/f?v=1", "tag")
 
         assert entry.is_imported
         assert entry.is_public
+        assert (entry.import_url, entry.import_tag) == ("https://h/f?v=1", "tag")
 
     # --- threads
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,45 @@ async def test_a_url_import_at_a_host_is_not_believed_by_the_supernode(site: Sit
 
     assert "0 editions" in (await cache("ls", "--data", str(site.path("supernode")))).out
     assert "import_refused" in supernode.log.read_text()
+
+
+async def test_what_a_host_imported_by_url_and_tag_is_told_to_a_supernode_that_lost_all(
+    site: Site,
+) -> None:
+    config = site.path("all.toml")
+    config.write_text('[supernode]\nhost_imports = "all"\n')
+    before = await site.supernode("--config", str(config))
+    first = await site.daemon("first", before.address)
+    file = site.path("a.bin")
+    file.write_bytes(DATA)
+    url = "http://models.invalid/a.bin"
+    named = ("--url", f"{url}?v=2&X-Amz-Signature=hidden-word", "--tag", "v1")
+    there = ("ls", "--data", str(site.path("supernode")))
+
+    await cache("import", str(file), *named, "--socket", first.socket)
+    await until_listed(there)
+    await before.stop()
+    shutil.rmtree(site.path("supernode"))
+    await site.supernode("--config", str(config), listen=before.address)
+    await until_listed(there)
+    second = await site.daemon("second", before.address)
+    got = await dfget(
+        *(f"{url}?v=2", "--tag", "v1", "-O", str(site.path("out"))),
+        *("--socket", second.socket, "--json"),
+    )
+
+    assert got.code == 0, got.err
+    assert site.path("out").read_bytes() == DATA
+    assert got.json["bytes_by"]["source"] == 0
+    for kept in (site.path("first") / "catalog", *site.path("first").rglob("edition.json")):
+        assert b"hidden-word" not in kept.read_bytes()
+
+
+async def until_listed(command: tuple[str, ...]) -> None:
+    """Wait until a cache has something that was imported."""
+    async with asyncio.timeout(30):
+        while "imported" not in (await cache(*command)).out:
+            await asyncio.sleep(0.1)
 
 
 async def test_entries_are_listed_pinned_removed_verified_and_exported(site: Site) -> None:

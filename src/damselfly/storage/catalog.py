@@ -31,6 +31,8 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
         is_kept: The operator wants it kept.
         is_imported: It was put in from a file.
         is_packed: It lies as packed blocks.
+        import_url: By which it was put in, if that names it together with the tag.
+        import_tag: See there.
     """
 
     edition_id: str
@@ -56,6 +58,8 @@ class EditionFile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     is_kept: bool = False
     is_imported: bool = False
     is_packed: bool = False
+    import_url: str = ""
+    import_tag: str = ""
 
     @classmethod
     def of(cls, edition: Edition, **state: str | float | bool) -> Self:

@@ -167,6 +167,7 @@ class DiskEntry(Entry):
         self.validated_wall_s, self.used_wall_s = known.validated_wall_s, known.used_wall_s
         self.is_public, self.is_kept = known.is_public, known.is_kept
         self.is_imported = known.is_imported
+        self.import_url, self.import_tag = known.import_url, known.import_tag
 
     def look(self) -> None:
         """Look whether a sleeping or sealed entry is what it was, and wake it.
@@ -281,6 +282,8 @@ class DiskEntry(Entry):
             is_settled=self._is_settled,
             is_kept=self.is_kept,
             is_imported=self.is_imported,
+            import_url=self.import_url,
+            import_tag=self.import_tag,
         )
 
     def _count(self, added_bytes: int) -> None:
@@ -368,9 +371,10 @@ class DiskEntry(Entry):
             self.is_kept = is_kept
             self._write_edition_file()
 
-    def mark_imported(self) -> None:
+    def mark_imported(self, url: str = "", tag: str = "") -> None:
         """Record that it was put in from a file: it is public, and no source is asked about it."""
         self.is_imported = self.is_public = True
+        self.import_url, self.import_tag = url, tag
         self._write_edition_file()
 
     def is_block_right(self, block_index: int) -> bool:

@@ -29,6 +29,8 @@ class Entry:
         data_key: What opens its blocks; in memory alone.
         is_kept: The operator wants it kept.
         is_imported: It was put in from a file: there is no source to ask.
+        import_url: By which it was put in, if that names it together with the tag.
+        import_tag: See there.
         is_elsewhere: Others in the swarm hold it, too, as far as is known.
         stored_bytes: What it occupies.
     """
@@ -41,6 +43,8 @@ class Entry:
         "_records",
         "data_key",
         "edition",
+        "import_tag",
+        "import_url",
         "is_dropped",
         "is_elsewhere",
         "is_imported",
@@ -62,6 +66,7 @@ class Entry:
         self.data_key: DataKey | None = None
         self.is_kept = False
         self.is_imported = False
+        self.import_url = self.import_tag = ""
         self.is_elsewhere = False
         self.stored_bytes = 0
         self._lock = _LOCKS[hash(edition.edition_id) % len(_LOCKS)]  # guards all that follows

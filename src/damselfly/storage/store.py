@@ -66,6 +66,8 @@ class StoredEdition(Protocol):
         data_key: What opens its blocks; None when it is not encrypted or `is_locked`.
         is_kept: The operator wants it kept: it is not evicted.
         is_imported: It was put in from a file: there is no source to ask.
+        import_url: By which, if that names its task together with the tag.
+        import_tag: See there.
         is_elsewhere: Others in the swarm hold it, too, as far as is known; evicted sooner.
         stored_bytes: What it occupies.
     """
@@ -76,6 +78,8 @@ class StoredEdition(Protocol):
     data_key: DataKey | None
     is_kept: bool
     is_imported: bool
+    import_url: str
+    import_tag: str
     is_elsewhere: bool
     stored_bytes: int
     validated_wall_s: float
@@ -164,8 +168,13 @@ class StoredEdition(Protocol):
     def keep(self, *, is_kept: bool) -> None:
         """Record whether the operator wants it kept."""
 
-    def mark_imported(self) -> None:
-        """Record that it was put in from a file: it is public, and no source is asked about it."""
+    def mark_imported(self, url: str = "", tag: str = "") -> None:
+        """Record that it was put in from a file: it is public, and no source is asked about it.
+
+        Args:
+            url: By which, without secrets, if that names its task together with the tag.
+            tag: See there.
+        """
 
     def is_block_right(self, block_index: int) -> bool:
         """Read a block again, and say whether it is what it was; True of one that is not held."""

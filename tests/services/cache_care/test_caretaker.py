@@ -175,7 +175,10 @@ async def test_a_task_with_a_secret_name_is_not_known_again() -> None:
         edition = replace(
             an_edition(), task_id=task_id, digest=digest, display_url="https://example.com/a"
         )
-        return spec_again(edition)
+        store = MemoryStore(now_wall_s=HandClock())
+        found = spec_again(store.open(edition))
+        store.close()
+        return found
 
     assert again(by_url.task_id) == by_url
     assert again(by_digest.task_id, digest) == by_digest

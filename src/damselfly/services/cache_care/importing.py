@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from damselfly.core.blocks import USUAL_LINK_BYTES_PER_S, block_bytes_for
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, SourceFacts, name_edition
+from damselfly.core.urls import identity_url, normalise_url, signature_names
 from damselfly.errors import DigestMismatchError, UsageError
 from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.storing import store_block
@@ -57,7 +58,7 @@ async def import_content(
     entry = await asyncio.to_thread(store.open, edition)
     try:
         await _fill(entry, read, Digest.parse(order.digest))
-        await asyncio.to_thread(_seal, entry, edition.digest, now_wall_s)
+        await asyncio.to_thread(_seal, entry, order, now_wall_s)
     except BaseException:
         if not entry.is_sealed:
             await asyncio.to_thread(store.drop, entry)
@@ -91,7 +92,9 @@ async def _fill(entry: StoredEdition, read: Read, digest: Digest) -> None:
         raise DigestMismatchError(expected=str(digest), actual=str(actual))
 
 
-def _seal(entry: StoredEdition, digest: Digest | None, now_wall_s: float) -> None:
-    entry.seal(digest)
-    entry.mark_imported()
+def _seal(entry: StoredEdition, order: ImportOrder, now_wall_s: float) -> None:
+    entry.seal(entry.edition.digest)
+    url = order.url and normalise_url(order.url)
+    # What names the task, for the next session with a SuperNode: no password, no signature.
+    entry.mark_imported(identity_url(url, signature_names(url)) if url else "", order.tag)
     entry.mark_validated(now_wall_s)

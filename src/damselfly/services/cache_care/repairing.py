@@ -23,12 +23,17 @@ from damselfly.wire.packing import Codecs, Packed, unpack
 HOLDERS_ASKED_MAX: Final = 8
 
 
-def spec_again(edition: Edition) -> TaskSpec | None:
-    """Return the task of an edition, as far as the cache knows it.
+def spec_again(entry: StoredEdition) -> TaskSpec | None:
+    """Return the task of an entry, as far as the cache knows it.
 
     The cache keeps no secrets: a task that has some in its URL, or a tag, comes again only when
-    somebody asks for it.
+    somebody asks for it. Of what was put in by hand the whole name was kept.
     """
+    edition = entry.edition
+    if entry.import_url:
+        imported = TaskSpec(url=entry.import_url, tag=entry.import_tag)
+        if imported.task_id == edition.task_id:
+            return imported
     wishes = product((edition.digest, None), (False, True))
     for digest, is_encrypted in wishes:
         spec = TaskSpec(url=edition.display_url, digest=digest, is_encrypted=is_encrypted)
@@ -43,7 +48,7 @@ async def repair_by_download(downloads: Downloads, entry: StoredEdition) -> None
     Raises:
         DamselflyError: They cannot be had; the rest stays.
     """
-    spec = spec_again(entry.edition)
+    spec = spec_again(entry)
     if spec is None:
         raise NoProviderError(reason="the cache does not know all that names its task")
     request = DownloadRequest(

@@ -38,9 +38,8 @@ async def caring(
 
     def on_session() -> None:
         for entry in [each for each in store.entries() if each.is_imported][:RETOLD_MAX]:
-            # What its task's name has besides, such as a tag, is not known any more.
-            if (spec := spec_again(entry.edition)) is not None:
-                host.tell(import_told(entry, url="" if spec.digest else spec.url, tag=""))
+            if (spec := spec_again(entry)) is not None:
+                host.tell(import_told(entry, url="" if spec.digest else spec.url, tag=spec.tag))
 
     caretaker = Caretaker(
         store,
