@@ -163,12 +163,6 @@ class DiskEntry(Entry):
         self._records = self._held = None
         self._count(stored_bytes)
 
-    def _take_over(self, known: EditionFile) -> None:
-        self.validated_wall_s, self.used_wall_s = known.validated_wall_s, known.used_wall_s
-        self.is_public, self.is_kept = known.is_public, known.is_kept
-        self.is_imported = known.is_imported
-        self.import_url, self.import_tag = known.import_url, known.import_tag
-
     def look(self) -> None:
         """Look whether a sleeping or sealed entry is what it was, and wake it.
 
@@ -373,8 +367,7 @@ class DiskEntry(Entry):
 
     def mark_imported(self, url: str = "", tag: str = "") -> None:
         """Record that it was put in from a file: it is public, and no source is asked about it."""
-        self.is_imported = self.is_public = True
-        self.import_url, self.import_tag = url, tag
+        super().mark_imported(url, tag)
         self._write_edition_file()
 
     def is_block_right(self, block_index: int) -> bool:

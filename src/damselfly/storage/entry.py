@@ -9,6 +9,7 @@ from typing import Final
 
 from damselfly.core.blocks import BlockSet
 from damselfly.core.task import Edition
+from damselfly.storage.catalog import EditionFile
 from damselfly.storage.journal import Record
 from damselfly.wire.ciphers.data_keys import DataKey
 
@@ -75,6 +76,18 @@ class Entry:
         self._held: BlockSet | None = BlockSet()
         # {block: its record}; invariant: the keys are the held blocks.
         self._records: dict[int, Record] | None = {}
+
+    def _take_over(self, known: EditionFile) -> None:
+        """Be what a process before us left."""
+        self.validated_wall_s, self.used_wall_s = known.validated_wall_s, known.used_wall_s
+        self.is_public, self.is_kept = known.is_public, known.is_kept
+        self.is_imported = known.is_imported
+        self.import_url, self.import_tag = known.import_url, known.import_tag
+
+    def mark_imported(self, url: str = "", tag: str = "") -> None:
+        """Record that it was put in from a file: it is public, and no source is asked about it."""
+        self.is_imported = self.is_public = True
+        self.import_url, self.import_tag = url, tag
 
     @property
     def content_path(self) -> str:

@@ -70,11 +70,6 @@ class MemoryEntry(Entry):
         """Record whether the operator wants it kept."""
         self.is_kept = is_kept
 
-    def mark_imported(self, url: str = "", tag: str = "") -> None:
-        """Record that it was put in from a file: it is public, and no source is asked about it."""
-        self.is_imported = self.is_public = True
-        self.import_url, self.import_tag = url, tag
-
     def is_block_right(self, block_index: int) -> bool:
         """Read a block again, and say whether it is what it was; True of one that is not held."""
         record = self._awake().get(block_index)
