@@ -32,6 +32,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bittorrent
+from memory import use_memory
 from network import SEED, Network, Usage, a_network
 
 BIN = Path(sys.executable).parent
@@ -266,6 +267,7 @@ def measure(system: str, network: Network, content: Path) -> str:
     folder = Path(tempfile.mkdtemp(prefix=f"arena-{system}-"))
     run = Run(network, folder, content)
     try:
+        use_memory(folder, len(network.names) * content.stat().st_size)
         begin = SYSTEMS[system](run)
         before, cost_before = network.counters(), network.usage()
         entered_before = network.rack_bytes()

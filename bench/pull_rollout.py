@@ -12,11 +12,13 @@ from pathlib import Path
 from engines.images import Image, Pusher
 from engines.registries import Registry, Requests
 from engines.swarm import Swarm, settings_of
+from memory import use_memory
 from network import SEED, Network, a_network
 from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line, size_of
 
 REGISTRY_PORT, SUPERNODE_PORT, PEER_PORT = 5000, 8002, 65000
 QUIET = ("--log-level", "warning")
+COPIES_PER_HOST = 2  # the daemon's and the engine's
 TIMEOUT_S = 900.0
 
 
@@ -48,6 +50,7 @@ def _measure(arguments: argparse.Namespace, *, is_direct: bool) -> Iterator[str]
         mirrors = {} if is_direct else start_swarm(folder, network, registry, stack)
         size_mb = size_of(made) / MB
         yield f"{arguments.hosts} hosts, {arguments.rate} Mbit/s links, {size_mb:.0f} MB"
+        use_memory(folder, COPIES_PER_HOST * arguments.hosts * size_of(made))
         yield from _numbers(network, registry, made, mirrors, folder)
 
 
