@@ -31,6 +31,7 @@ BlockHandler = Callable[[int, bytes], None]
 """Called with the index and the BLAKE3 digest of each block that was stored."""
 
 BLOCKS_AHEAD_MAX: Final = 2  # one is being written, one waits; more only holds memory
+AHEAD_BYTES_MAX: Final = 256 << 20  # ... but of one content over several connections
 PART_BYTES: Final = 1 << 20  # between two looks at a rate limit; stays in a processor's cache
 
 
@@ -44,8 +45,10 @@ class Buffers:
     def __init__(self, block_bytes: int, *, readings_max: int = 1, workers: int = 1) -> None:
         self._block_bytes = block_bytes
         self._spare: list[bytearray] = []
-        # Each reading fills one; who stores blocks and who waits for that need a few for all.
-        self._free = asyncio.Semaphore(readings_max - 1 + workers + BLOCKS_AHEAD_MAX)
+        # Each reading fills one. Those of several fill up together and go on while the blocks
+        # before are stored: a connection that pauses loses what it may have of its source.
+        ahead = min(readings_max - 1, AHEAD_BYTES_MAX // block_bytes)
+        self._free = asyncio.Semaphore(readings_max - 1 + ahead + workers + BLOCKS_AHEAD_MAX)
 
     async def take(self) -> bytearray:
         """Take one, or wait for it."""
