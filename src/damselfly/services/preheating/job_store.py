@@ -2,10 +2,13 @@
 
 One thread writes; whatever waits to be written meanwhile goes into one transaction, so that a
 thousand webhooks a second cost some tens of them. A write that was waited for survives a kill.
+What was written goes from SQLite's log into its file in another thread, once a second at most: that
+waits for the disk, and by default it would be a write that does it.
 No secret is in here: see `core/preheating/jobs.py`.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +26,15 @@ from damselfly.telemetry.log import get_log
 _SCHEMA: Final = """
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
+    PRAGMA wal_autocheckpoint = 0;
+    PRAGMA journal_size_limit = 16777216;
     CREATE TABLE IF NOT EXISTS jobs (job_id INTEGER PRIMARY KEY, data BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS events (event_id TEXT PRIMARY KEY, seen_s REAL NOT NULL);
 """
 _PUT_JOB: Final = "INSERT OR REPLACE INTO jobs VALUES (?, ?)"
 _PUT_EVENT: Final = "INSERT OR REPLACE INTO events VALUES (?, ?)"
+
+SETTLE_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -53,14 +60,16 @@ class _Batch:
 class JobStore:
     """The jobs' database."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, settle_s: float = SETTLE_S) -> None:
         self._path = path
+        self._settle_s = settle_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._decoder = msgspec.json.Decoder(Job)
         self._encoder = msgspec.json.Encoder()
         self._database: sqlite3.Connection | None = None
         self._next: _Batch | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._is_closed = False
 
     async def open(self, *, now_s: float) -> Kept:
@@ -89,6 +98,9 @@ class JobStore:
         self._is_closed = True
         if self._writing is not None:
             await asyncio.wait([self._writing])
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.wait([self._settling])
         await self._in_thread(self._close)
         self._thread.shutdown(wait=False)
 
@@ -126,6 +138,8 @@ class JobStore:
         return self._next
 
     async def _write_all(self) -> None:
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.ensure_future(self._settle())
         while (batch := self._next) is not None:
             self._next = None
             try:
@@ -135,6 +149,18 @@ class JobStore:
                 batch.done.set_exception(error)
             else:
                 batch.done.set_result(None)
+
+    async def _settle(self) -> None:
+        """Let what is written in the next moment get from the log into the file."""
+        await asyncio.sleep(self._settle_s)
+        await asyncio.to_thread(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        try:
+            with contextlib.closing(sqlite3.connect(self._path)) as beside:
+                beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as exc:  # the log grows, and nothing is lost
+            log.warning("jobs_not_settled", reason=str(exc))
 
     def _write(self, batch: _Batch) -> None:
         assert self._database is not None
