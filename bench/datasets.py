@@ -94,7 +94,8 @@ def gzipped_tar(size_bytes: int) -> bytes:
 
 def random_bytes(size_bytes: int) -> bytes:
     """Return bytes that nothing compresses."""
-    return random.Random(SEED).randbytes(size_bytes)
+    rng = random.Random(SEED)  # it makes 256 MB at a time at most
+    return b"".join(rng.randbytes(min(MB, size_bytes - at)) for at in range(0, size_bytes, MB))
 
 
 def mixed(size_bytes: int) -> bytes:
