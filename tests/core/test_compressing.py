@@ -105,6 +105,29 @@ def test_the_codec_that_makes_the_block_shortest_is_chosen() -> None:
     assert way.codec == 2
 
 
+def test_a_codec_that_was_lucky_with_its_few_blocks_is_not_taken_for_all() -> None:
+    """37 of 62 blocks of libraries got byte planes, which make them longer than plain zstd does."""
+    mind = choosing()
+    for _ in range(20):
+        mind.note(Way(1, 0), promised=0.4, size=0.5, bytes_per_s=300e6)
+        mind.note(Way(2, 0), promised=0.7, size=0.5, bytes_per_s=300e6)
+
+    way = mind.choose({1: 0.5, 2: 0.6}, rate_bytes_per_s=SLOW_LINK)
+
+    assert way is not None
+    assert way.codec == 1
+
+
+def test_a_codec_without_a_way_that_keeps_up_leaves_the_block_to_another() -> None:
+    mind = choosing()
+    for place in range(4):
+        mind.note(Way(2, place), promised=0.5, size=0.5, bytes_per_s=1e6)
+
+    assert mind.choose({1: 0.6, 2: 0.5}, rate_bytes_per_s=SLOW_LINK) == Way(1, 0)
+    mind.forget(1)
+    assert mind.choose({1: 0.6, 2: 0.5}, rate_bytes_per_s=SLOW_LINK) is None
+
+
 def settled(rate: float, *, factors: tuple[float, ...], threads: int = 1) -> Way | None:
     """Return what is chosen once levels were tried that make blocks so much shorter."""
     mind = choosing(threads=threads)

@@ -68,16 +68,26 @@ class Choosing:
             rate_bytes_per_s: What the links carry.
             is_busy: The CPUs are what is waited for, here and now.
         """
-        best: Way | None = None
-        best_size = 1.0 - self._gain_min
-        for codec, size in sorted(sizes.items(), key=lambda item: item[1]):
-            if size > 1.0 - self._gain_min:
-                break  # no level makes much of what the fastest one can do nothing with
+        for codec, size in self._promising(sizes):
+            best: Way | None = None
+            best_size = 1.0 - self._gain_min
             for way, found in self._climb(codec, size):
                 is_worth = found <= best_size * (1.0 if best is None else 1.0 - WORTH)
                 if is_worth and self._keeps_up(way, rate_bytes_per_s, is_busy=is_busy):
                     best, best_size = way, found
-        return best
+            if best is not None:
+                return best
+        return None
+
+    def _promising(self, sizes: Mapping[int, float]) -> list[tuple[int, float]]:
+        """Return the codecs that may gain enough, the best first, as the sample says.
+
+        Not as blocks before say: each codec has seen those alone for which it was chosen, and one
+        that was lucky with its few would be taken for all.
+        """
+        # No level makes much of what the fastest one can do nothing with.
+        enough = [item for item in sizes.items() if item[1] <= 1.0 - self._gain_min]
+        return sorted(enough, key=lambda item: (item[1], item[0]))
 
     def _climb(self, codec: int, size: float) -> Iterator[tuple[Way, float]]:
         """Yield the ways of a codec that may be tried, and the size that each would make.
