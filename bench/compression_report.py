@@ -59,6 +59,8 @@ def _time(latest: dict[tuple[str, str], Row], parts: list[str]) -> list[str]:
                 row = latest[part, name]
                 on, off = row["on"]["last_s"], row["off"]["last_s"]
                 line += f"  {on:5.2f}/{off:5.2f} = {on / off:.2f} {_ok(on <= 1.03 * off):>6}"
+            else:
+                line += " " * 26
         lines.append(line)
     return [*lines, ""]
 
