@@ -28,8 +28,9 @@ ENOUGH_SHARE: Final = 0.75  # of a link: headers and what else it carries take t
 LOOK_S: Final = 0.1  # the rate of a fast source is told by so much,
 LOOK_BYTES: Final = 4 << 20  # ... if so much came: a far one takes some round trips to be fast,
 LOOK_S_MAX: Final = 0.5  # ... and that of any source by so much
-TRIAL_S: Final = 0.5
-PART_S_MIN: Final = 1.0
+TRIAL_S: Final = 0.5  # that each connection has given bytes,
+TRIAL_S_MAX: Final = 3.0  # ... since one of many may take long to its first one
+PART_S_MIN: Final = 2.0
 PART_ROUND_TRIPS: Final = 10  # of its own; one of them is a tenth of the time
 PART_BYTES_MIN: Final = 8 << 20
 LAG_S: Final = 2.0  # what a part takes longer than the others before it is worth a round trip
@@ -101,7 +102,7 @@ class Ranging:
         self._running: list[Part] = []
         self._round_trip_s = 0.0
         self._rate = 0.0  # of one connection
-        self._judged_s: float | None = None  # when the present trial is judged
+        self._tried_s: float | None = None  # when the present trial began
         self._is_settled = connections_max <= 1
 
     def begin(self, now_s: float) -> Part:
@@ -113,10 +114,10 @@ class Ranging:
         part.came_bytes += count
         if part.first_s is None:
             part.first_s, part.first_bytes = now_s, part.came_bytes
-            self._round_trip_s = self._round_trip_s or now_s - part.asked_s
+            self._round_trip_s = max(self._round_trip_s, now_s - part.asked_s)
         if self._is_settled:
             return []
-        if self._judged_s is not None:
+        if self._tried_s is not None:
             self._judge(now_s)
         elif _is_known(part, now_s):
             self._try(part, now_s)
@@ -144,14 +145,15 @@ class Ranging:
             self._is_settled = True
             return
         self.connections = wanted
-        self._judged_s = now_s + 2 * self._round_trip_s + TRIAL_S
+        self._tried_s = now_s
         if rest := self._cut(part, self._not_too_long(self._left_bytes // wanted)):
             self._waiting.appendleft(rest)
 
     def _judge(self, now_s: float) -> None:
         """Keep the connections of the trial, if they are worth it."""
-        assert self._judged_s is not None
-        if now_s < self._judged_s:
+        assert self._tried_s is not None
+        have_begun = all(part.seconds(now_s) >= TRIAL_S for part in self._running)
+        if not have_begun and now_s - self._tried_s < TRIAL_S_MAX:
             return
         self._is_settled = True
         rate = sum(part.rate(now_s) for part in self._running)
