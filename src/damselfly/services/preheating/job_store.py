@@ -70,6 +70,7 @@ class JobStore:
         self._next: _Batch | None = None
         self._writing: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._is_unsettled = False  # something was written since the last checkpoint began
         self._is_closed = False
 
     async def open(self, *, now_s: float) -> Kept:
@@ -138,8 +139,6 @@ class JobStore:
         return self._next
 
     async def _write_all(self) -> None:
-        if self._settling is None or self._settling.done():
-            self._settling = asyncio.ensure_future(self._settle())
         while (batch := self._next) is not None:
             self._next = None
             try:
@@ -149,11 +148,16 @@ class JobStore:
                 batch.done.set_exception(error)
             else:
                 batch.done.set_result(None)
+                self._is_unsettled = True
+                if self._settling is None or self._settling.done():
+                    self._settling = asyncio.ensure_future(self._settle())
 
     async def _settle(self) -> None:
-        """Let what is written in the next moment get from the log into the file."""
-        await asyncio.sleep(self._settle_s)
-        await asyncio.to_thread(self._checkpoint)
+        """Let what was written, and what is in the next moment, get from the log into the file."""
+        while self._is_unsettled:
+            await asyncio.sleep(self._settle_s)
+            self._is_unsettled = False
+            await asyncio.to_thread(self._checkpoint)
 
     def _checkpoint(self) -> None:
         try:
