@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from damselfly.core.urls import WEB, normalise_url
+from damselfly.core.urls import WEB, host_of, normalise_url
 from damselfly.errors import RegistryPathError, UsageError
 from damselfly.wire.registry_paths import (
     Kind,
@@ -69,11 +69,11 @@ def is_file(text: str) -> bool:
 
 
 def _from_url(text: str) -> ImageName:
-    parts = urlsplit(normalise_url(text, schemes=WEB))
+    url = normalise_url(text, schemes=WEB)
+    parts, host = urlsplit(url), host_of(url)
     path = parse_registry_path(parts.path)
     if path.kind is not Kind.MANIFEST:
         raise RegistryPathError(code="UNSUPPORTED", reason="the URL is of no manifest")
-    host = parts.netloc.rpartition("@")[2]
     return ImageName(host, path, base=f"{parts.scheme}://{host}")
 
 

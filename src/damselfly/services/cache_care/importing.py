@@ -1,15 +1,15 @@
 """A local file into the cache, as a task of its own: there is no source to ask about it."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 
-from damselfly.core.blocks import USUAL_LINK_BYTES_PER_S, block_bytes_for
+from damselfly.core.blocks import USUAL_LINK_BYTES_PER_S
 from damselfly.core.digest import Digest
-from damselfly.core.task import Edition, SourceFacts, name_edition
+from damselfly.core.task import Edition
 from damselfly.core.urls import identity_url, normalise_url, signature_names
 from damselfly.errors import DigestMismatchError, UsageError
 from damselfly.services.seeding.hashing import new_hasher
+from damselfly.services.seeding.naming import edition_by_digest
 from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.cache_messages import ImportOrder
@@ -24,17 +24,8 @@ def imported_edition(order: ImportOrder) -> Edition:
         TaskSpecError: Its URL, digest or tag is none.
     """
     spec, digest = order.spec(), Digest.parse(order.digest)
-    block_bytes = block_bytes_for(order.size_bytes, link_rate_bytes_per_s=USUAL_LINK_BYTES_PER_S)
-    facts = SourceFacts(size_bytes=order.size_bytes, digest=digest)
-    return Edition(
-        edition_id=name_edition(
-            spec.task_id, facts, block_bytes=block_bytes, reading=secrets.token_hex(16)
-        ),
-        task_id=spec.task_id,
-        block_bytes=block_bytes,
-        size_bytes=order.size_bytes,
-        digest=digest,
-        display_url=spec.display_url,
+    return edition_by_digest(
+        spec, digest, order.size_bytes, link_rate_bytes_per_s=USUAL_LINK_BYTES_PER_S
     )
 
 

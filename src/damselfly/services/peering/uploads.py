@@ -17,6 +17,7 @@ from aiohttp import web
 
 from damselfly.clock import now_s
 from damselfly.core.blocks import Span
+from damselfly.core.proxying.networks import is_loopback
 from damselfly.core.task import EditionId, is_edition_id
 from damselfly.core.uploading import (
     RETRY_AFTER_S,
@@ -210,7 +211,8 @@ class Uploads:
                 self._on_sent(entry.edition.edition_id, block_index, host_id)
         sent_bytes = (other or block).header.body_bytes
         self._metrics.bytes_sent.inc(sent_bytes)
-        if not (PREHEAT_HEADER in request.headers or _is_near(request.remote)):
+        is_near = request.remote is None or is_loopback(request.remote)  # no link leads there
+        if not (PREHEAT_HEADER in request.headers or is_near):
             self.on_carried(sent_bytes, began_s, now_s())
         return response
 
@@ -292,11 +294,6 @@ class Uploads:
                 await loop.sendfile(transport, block.file, block.offset + start, count)
             else:
                 await response.write(other.body[start : start + count])
-
-
-def _is_near(remote: str | None) -> bool:
-    """Say whether a child is on this machine, to which no link leads."""
-    return remote is None or remote == "::1" or remote.startswith("127.")
 
 
 def _number(text: str) -> int | None:

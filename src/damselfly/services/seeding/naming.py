@@ -3,9 +3,33 @@
 import secrets
 
 from damselfly.core.blocks import block_bytes_for
+from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, SourceFacts, TaskSpec, name_edition
 from damselfly.transport.provider import SourceAnswer
 from damselfly.wire.ciphers.data_keys import DataKey
+
+
+def edition_by_digest(
+    spec: TaskSpec, digest: Digest, size_bytes: int, *, link_rate_bytes_per_s: float
+) -> Edition:
+    """Return the edition in plain of a content that its digest tells: the same for everybody.
+
+    Args:
+        spec: What it is a version of.
+        digest: Of the whole.
+        size_bytes: Its length.
+        link_rate_bytes_per_s: What one host's link carries; the block size follows from it.
+    """
+    block_bytes = block_bytes_for(size_bytes, link_rate_bytes_per_s=link_rate_bytes_per_s)
+    facts = SourceFacts(size_bytes=size_bytes, digest=digest)
+    return Edition(
+        edition_id=name_edition(spec.task_id, facts, block_bytes=block_bytes, reading=""),
+        task_id=spec.task_id,
+        block_bytes=block_bytes,
+        size_bytes=size_bytes,
+        digest=digest,
+        display_url=spec.display_url,
+    )
 
 
 def edition_of(

@@ -8,11 +8,11 @@ read from the source after all, block by block for everybody.
 
 from collections.abc import Callable, Sequence
 
-from damselfly.core.blocks import block_bytes_for
 from damselfly.core.peer import Host
-from damselfly.core.task import Edition, EditionId, SourceFacts, TaskSpec, name_edition
+from damselfly.core.task import Edition, EditionId, TaskSpec
 from damselfly.errors import DamselflyError
 from damselfly.services.options import SuperNodeOptions
+from damselfly.services.seeding.naming import edition_by_digest
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.supernode.host_imports import HostImports
 from damselfly.storage.store import BlockStore
@@ -73,13 +73,4 @@ class HostCopies:
         if spec.digest is None or size_bytes <= 0 or is_secret or is_here:
             return None
         rate = self._options.assumed_link_rate_bytes_per_s
-        block_bytes = block_bytes_for(size_bytes, link_rate_bytes_per_s=rate)
-        facts = SourceFacts(size_bytes=size_bytes, digest=spec.digest)
-        return Edition(
-            edition_id=name_edition(spec.task_id, facts, block_bytes=block_bytes, reading=""),
-            task_id=spec.task_id,
-            block_bytes=block_bytes,
-            size_bytes=size_bytes,
-            digest=spec.digest,
-            display_url=spec.display_url,
-        )
+        return edition_by_digest(spec, spec.digest, size_bytes, link_rate_bytes_per_s=rate)
