@@ -125,7 +125,7 @@ async def test_what_a_host_imported_by_url_and_tag_is_told_to_a_supernode_that_l
 async def until_listed(command: tuple[str, ...]) -> None:
     """Wait until a cache has something that was imported."""
     async with asyncio.timeout(30):
-        while "imported" not in (await cache(*command)).out:
+        while "[imported" not in (await cache(*command)).out:  # its folder has the test's name
             await asyncio.sleep(0.1)
 
 
