@@ -143,7 +143,8 @@ class SuperNode:
             tasks=tasks,
             post=self._post_encoded,
         )
-        self._key_telling = KeyTelling(entry_of=self.feeds.entry_of, post=self._post)
+        # Of the store: to who lacks an edition's key alone it is not fed any more.
+        self._key_telling = KeyTelling(entry_of=store.find, post=self._post)
 
     # --- sessions
 
