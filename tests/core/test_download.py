@@ -333,3 +333,18 @@ def test_no_more_is_asked_for_than_there_are_slots() -> None:
     assert asked[0] == 1
     assert asked[-1] == 0
     assert sum(asked) < len(asked)
+
+
+def test_news_that_come_while_nothing_can_be_fetched_count_as_soon_as_something_can() -> None:
+    download = a_download(slots=1)  # and two requests ahead
+    download.handle(started(4), now_s=0.0)
+    names = [HostId(name) for name in ("ann", "bob", "cid", "dan")]
+    for index, name in enumerate(names):
+        held = BlockSet.of([index] if index < 3 else [])
+        download.handle(ParentLinked(host_id=name, held=held), now_s=0.0)
+
+    news = ParentHeld(host_id=names[3], blocks=BlockSet.of([3]))
+    assert download.handle(news, now_s=0.1) == []  # all are busy
+    stored = download.handle(BlockStored(block_index=0, host_id=names[0]), now_s=0.2)
+
+    assert FetchBlock(block_index=3, host_id=names[3]) in stored

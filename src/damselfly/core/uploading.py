@@ -13,9 +13,9 @@ those behind and for the few.
 """
 
 import sys
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Generic, TypeVar
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
 
 WAIT_S = 3.0  # a refusal costs a round trip and CPU on both sides; the queue is fair
 WAITING_PER_SLOT = 4
@@ -37,8 +37,7 @@ class Turn(Enum):
     REFUSED = auto()  # enough others wait
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a request for a block says, and what we know ourselves of its edition.
 
     Attributes:
@@ -81,6 +80,15 @@ class UploadQueue(Generic[K]):
     Attributes:
         slots: Uploads at a time.
     """
+
+    __slots__ = (
+        "_running",
+        "_served",
+        "_turn",
+        "_uploads_max",
+        "_waiting",
+        "slots",
+    )
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -142,9 +150,11 @@ class UploadQueue(Generic[K]):
         return others < at_most
 
     def _tidy(self, edition_id: str) -> None:
-        every = (*self._running.values(), *self._waiting.values())
-        if all(asked.edition_id != edition_id for asked in every):
-            del self._uploads_max[edition_id]
+        """Forget what was told of an edition that nobody asks for any more."""
+        for asked in chain(self._running.values(), self._waiting.values()):
+            if asked.edition_id == edition_id:
+                return  # the first one, nearly always
+        del self._uploads_max[edition_id]
 
     def _rank(self, request: K) -> tuple[int, int, int]:
         asked = self._waiting[request]

@@ -6,7 +6,7 @@ Each instruction of the mind becomes a message with a latency, a request, or a f
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from damselfly.core.blocks import BlockSet, lowest_bit
 from damselfly.core.downloading import events as core, instructions as todo
@@ -24,7 +24,7 @@ from damselfly.sim.surroundings import SILENCE_S, Surroundings
 RECONNECT_S, RECONNECT_S_MAX = 0.5, 5.0
 _TICKED = core.Ticked()
 
-Carry = dict[type, Callable[[Any], None]]
+Carry = dict[type, Callable[[Any, Any], None]]
 
 
 class HostMachine(LinkedMachine):
@@ -39,6 +39,22 @@ class HostMachine(LinkedMachine):
         cpu_free_s: When its CPU has done what came so far.
         running_count: Transfers that are coming to it.
     """
+
+    __slots__ = (
+        "_attempt",
+        "_backoff",
+        "_fetches",
+        "_reads_at",
+        "_source",
+        "_supernode",
+        "arrived_s",
+        "cpu_free_s",
+        "downlink",
+        "full_at_block",
+        "is_leaving",
+        "number",
+        "running_count",
+    )
 
     def __init__(  # its links and its mind come from the world
         self,
@@ -74,20 +90,6 @@ class HostMachine(LinkedMachine):
         self.is_leaving = False
         self._reads_at = 0
         self.full_at_block: int | None = None
-        self._carry: Carry = {
-            todo.FetchBlock: self._fetch,
-            todo.AnnounceBlock: self._announce,
-            todo.ClaimBlocks: self.claim,
-            todo.CancelFetch: self._cancel,
-            todo.LinkParent: self._link,
-            todo.DeclineGrant: self._decline,
-            todo.ReportProgress: self._report,
-            todo.Complain: self._complain,
-            todo.AskSource: self._ask_source,
-            todo.FetchFromSource: self._fetch_from_source,
-            todo.Finish: self._finish,
-            todo.Fail: self._fail,
-        }
 
     def handle(self, event: core.Event) -> None:
         """Let the mind take an event in, and carry out what it wants."""
@@ -96,7 +98,7 @@ class HostMachine(LinkedMachine):
             return
         world = self.world
         for instruction in self.mind.handle(event, now_s=world.timeline.now_s):
-            self._carry[type(instruction)](instruction)
+            self._CARRY[type(instruction)](self, instruction)
         if world.is_checked:
             self.mind.check()
 
@@ -416,3 +418,18 @@ class HostMachine(LinkedMachine):
 
     def _fail(self, instruction: todo.Fail) -> None:
         self.give_up(instruction.reason.value)
+
+    _CARRY: ClassVar[Carry] = {  # one for all hosts, so that it stays in the CPU's cache
+        todo.FetchBlock: _fetch,
+        todo.AnnounceBlock: LinkedMachine.announce,
+        todo.ClaimBlocks: LinkedMachine.claim,
+        todo.CancelFetch: _cancel,
+        todo.LinkParent: _link,
+        todo.DeclineGrant: _decline,
+        todo.ReportProgress: _report,
+        todo.Complain: _complain,
+        todo.AskSource: _ask_source,
+        todo.FetchFromSource: _fetch_from_source,
+        todo.Finish: _finish,
+        todo.Fail: _fail,
+    }

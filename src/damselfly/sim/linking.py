@@ -38,6 +38,23 @@ class LinkedMachine(Giver):
         failure: Why it gave up; empty: it did not.
     """
 
+    __slots__ = (
+        "_claimed",
+        "_news",
+        "_opening",
+        "_others",
+        "failure",
+        "finished_s",
+        "has_seed_link",
+        "has_session",
+        "host",
+        "is_started",
+        "links",
+        "mind",
+        "sent_count",
+        "session",
+    )
+
     def __init__(
         self,
         world: Surroundings,
@@ -73,7 +90,7 @@ class LinkedMachine(Giver):
 
     def asked(self, transfer: Transfer) -> Asked:
         """Return what a request says, beside what is held here."""
-        own_count, block_count = len(self.mind.held), self.world.scenario.block_count
+        own_count, block_count = len(self.mind.held), self.world.block_count
         return Asked(
             transfer.taker.host_id,
             running_count=transfer.running_count,
@@ -174,7 +191,8 @@ class LinkedMachine(Giver):
 
     # --- news
 
-    def _announce(self, instruction: todo.AnnounceBlock) -> None:
+    def announce(self, instruction: todo.AnnounceBlock) -> None:
+        """Tell the linked hosts that a block is held, with others of the moment."""
         if not self.links and not self.has_seed_link:
             return
         wait_s = self._news.add(instruction.block_index, now_s=self.world.timeline.now_s)
@@ -213,8 +231,7 @@ class LinkedMachine(Giver):
 
     def _deliver_news(self, event: core.ParentHeld, listeners: tuple["LinkedMachine", ...]) -> None:
         for other in listeners:
-            if other.finished_s is None and event.host_id in other.links:
-                other.handle(event)
+            other.handle(event)  # its mind ignores those that it is not linked with any more
 
 
 class SuperNodeSide(Giver):

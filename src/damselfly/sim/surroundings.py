@@ -3,7 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from damselfly.core.peer import HostId
 from damselfly.core.task import Edition, EditionId, TaskId
@@ -16,6 +16,19 @@ OVERHEAD = 1.01  # bytes on the wire for each of content: TCP, IP, Ethernet, HTT
 SILENCE_S = 7.5  # a host that was switched off is missed: 1.5 times the heartbeat
 
 
+class Waiting(Protocol):
+    """Whoever waits for something, but not for ever.
+
+    Attributes:
+        is_waiting: It still does.
+    """
+
+    is_waiting: bool
+
+    def on_waited(self) -> None:
+        """It has waited long enough."""
+
+
 class Surroundings:
     """The part of a run that machines know.
 
@@ -26,6 +39,7 @@ class Surroundings:
         network: Links and flows.
         ledger: What has happened.
         edition: The content.
+        block_count: Of the content.
         latency_s: From any to any.
         present_count: Hosts that have come and not ended.
         cut_off: Hosts that only reach each other.
@@ -44,11 +58,12 @@ class Surroundings:
             block_bytes=scenario.cut_bytes,
             size_bytes=scenario.size_bytes,
         )
+        self.block_count = scenario.block_count
         self.present_count = 0
         self.cut_off: frozenset[HostId] = frozenset()
         # {flow: what to do, and with what, when its last byte has left}.
         self._flows: dict[int, tuple[Callable[..., None], tuple[Any, ...]]] = {}
-        self._waits: deque[tuple[float, Callable[..., None], Any]] = deque()
+        self._waits: deque[tuple[float, Waiting]] = deque()
         self._fallbacks: set[HostId] = set()
         self._breaks = random.Random(scenario.seed)
 
@@ -96,16 +111,17 @@ class Surroundings:
             then, arguments = self._flows.pop(flow)
             then(*arguments)
 
-    def wait(self, wait_s: float, what: Callable[..., None], argument: Any) -> None:  # noqa: ANN401
-        """Plan something after a wait; all waits are equally long, and most are for nothing."""
-        self._waits.append((self.timeline.now_s + wait_s, what, argument))
+    def wait(self, wait_s: float, waiting: Waiting) -> None:
+        """Let something wait; all waits are equally long, and most end before they are over."""
+        self._waits.append((self.timeline.now_s + wait_s, waiting))
 
     def end_waits(self) -> None:
-        """Let what was waited for happen."""
+        """Tell those who have waited long enough, and forget those who wait no more."""
         now_s, waits = self.timeline.now_s, self._waits
-        while waits and waits[0][0] <= now_s:
-            _, what, argument = waits.popleft()
-            what(argument)
+        while waits and (waits[0][0] <= now_s or not waits[0][1].is_waiting):
+            _, waiting = waits.popleft()
+            if waiting.is_waiting:
+                waiting.on_waited()
 
     @property
     def source_link(self) -> int:

@@ -11,6 +11,11 @@ BATCH_BLOCKS = 2
 class News:
     """The blocks of one edition that were stored and not told yet."""
 
+    __slots__ = (
+        "_indices",
+        "_told_s",
+    )
+
     def __init__(self) -> None:
         self._indices: list[int] = []
         self._told_s = float("-inf")

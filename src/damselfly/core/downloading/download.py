@@ -106,9 +106,8 @@ class Download:
         # {block: {parent: since when}}: fetches under way; SUPERNODE for granted ones.
         self._running: dict[int, dict[HostId, float]] = {}
         self._running_bits = 0
-        self._free_count = (
-            self._slots
-        )  # fetches from peers that may begin; granted ones do not count
+        self._free_count = self._slots  # fetches that may begin; granted ones do not count
+        self._unread: list[ParentHeld] = []  # news that came while nothing could be fetched
         self.held = BlockSet()
         self.listed = BlockSet()
         self.block_count: int | None = None
@@ -127,15 +126,20 @@ class Download:
         self._reported_s = now_s
         self._complete_s: float | None = None
         self._last_resort = LastResort(can_use_source=can_use_source, now_s=now_s)
+        # What happened last, but for what parents hold.
         self._story: deque[Event] = deque(maxlen=STORY_EVENTS_MAX)
 
     def handle(self, event: Event, *, now_s: float) -> list[Instruction]:
         """Take in one event and return what must be done because of it."""
-        self._story.append(event)
         if self.is_finished:
             return self._after_finish(event)
-        if isinstance(event, ParentHeld) and not self._on_parent_held(event):
-            return []  # most events are of this kind, and must cost little
+        if isinstance(event, ParentHeld):  # most events are, and must cost little
+            self._unread.append(event)
+            if self._free_count <= 0 or not self._read_news():
+                return []
+        else:
+            self._story.append(event)
+            self._read_news()
         instructions = self._take_in(event, now_s)
         if self._put_off:
             instructions += self._take_up(now_s)
@@ -251,14 +255,17 @@ class Download:
             return []
         return [Complain(host_id=event.host_id, block_index=0, reason=event.loss.value)]
 
-    def _on_parent_held(self, event: ParentHeld) -> bool:
-        """Take in news of a parent; say whether they may be a reason to fetch something."""
-        can_ask = self.parents.hold(
-            event.host_id, event.blocks, load=event.load, claimed_bits=event.claimed.bits
-        )
-        if not can_ask or self._free_count <= 0:
-            return False
-        return bool(event.blocks.bits & self.listed.bits & ~(self.held.bits | self._running_bits))
+    def _read_news(self) -> bool:
+        """Take in what parents told, all at once; say whether it may be a reason to fetch."""
+        is_reason = False
+        wanted = self.listed.bits & ~(self.held.bits | self._running_bits)
+        for news in self._unread:
+            can_ask = self.parents.hold(
+                news.host_id, news.blocks, load=news.load, claimed_bits=news.claimed.bits
+            )
+            is_reason |= can_ask and bool(news.blocks.bits & wanted)
+        self._unread.clear()
+        return is_reason
 
     def _asked_of(self, host_id: HostId) -> int | None:
         """Return the block that is being fetched from a parent, over whatever link."""
@@ -269,6 +276,7 @@ class Download:
 
     def whole_parents(self) -> list[HostId]:
         """Return the linked parents that miss nothing, the SuperNode among them."""
+        self._read_news()
         return self.parents.holding(self.held)
 
     def _on_block_granted(self, event: BlockGranted, now_s: float) -> list[Instruction]:
@@ -358,8 +366,9 @@ class Download:
                 wanted = self._late_bits(now_s)
             if not wanted:
                 break
-            read = wanted & near_bits(self._readers.values())
-            chosen = self._pick(read, window, now_s) or self._pick(wanted, window, now_s)
+            read = wanted & near_bits(self._readers.values()) if self._readers else 0
+            chosen = self._pick(read, window, now_s) if read else None
+            chosen = chosen or self._pick(wanted, window, now_s)
             if chosen is None:
                 break
             instructions.append(self._start(chosen, now_s))
@@ -438,6 +447,8 @@ class Download:
             return self._finish_if_sealed(now_s)
         instructions = self._report(now_s)
         more = self._last_resort.decide(self._outlook, is_busy=bool(self._running), now_s=now_s)
+        if not more:
+            return instructions
         self.is_finished = any(isinstance(each, Fail) for each in more)
         cancelled = self._cancel_all() if self.is_finished else []
         return [*instructions, *cancelled, *more]

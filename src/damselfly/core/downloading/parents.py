@@ -1,6 +1,5 @@
 """The parents of one download: what they hold, how loaded they are, whether to ask them now."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from damselfly.core.blocks import BlockSet
@@ -50,6 +49,14 @@ class Parents:
         rarity: Of the blocks that they hold, the SuperNode's not counted.
         rack: How many of them are in our rack, and outside of it.
     """
+
+    __slots__ = (
+        "_banned",
+        "_linked",
+        "_paused_until_s",
+        "rack",
+        "rarity",
+    )
 
     def __init__(self) -> None:
         self.rarity = Rarity()
@@ -175,12 +182,16 @@ class Parents:
                 parent.failure_count += 1
         parent.paused_until_s = self._paused_until_s[host_id] = now_s + pause_s
 
-    def candidates(self, *, now_s: float, is_far: bool | None = None) -> Iterator[Parent]:
-        """Yield those that could be asked now: of our rack, from outside, or (None) all."""
-        for parent in self._linked.values():
-            can_ask = parent.can_give and parent.asked is None and parent.paused_until_s <= now_s
-            if can_ask and (is_far is None or parent.is_far == is_far):
-                yield parent
+    def candidates(self, *, now_s: float, is_far: bool | None = None) -> list[Parent]:
+        """Return those that could be asked now: of our rack, from outside, or (None) all."""
+        return [
+            parent
+            for parent in self._linked.values()
+            if parent.can_give
+            and parent.asked is None
+            and parent.paused_until_s <= now_s
+            and (is_far is None or parent.is_far == is_far)
+        ]
 
     def awaited_bits(self, *, now_s: float) -> int:
         """Return the blocks that our rack has, or is about to have."""

@@ -59,6 +59,8 @@ class Rarity:
     through the planes: news of one block cost two or three operations on integers.
     """
 
+    __slots__ = ("_planes",)
+
     def __init__(self) -> None:
         self._planes: list[int] = []
 
