@@ -46,6 +46,7 @@ from damselfly.services.outputs import take_from
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadRequest
 from datasets import DATA_SETS, write_all
+from memory import use_memory
 from network import SEED, Network, a_network
 
 HOSTS = 8
@@ -237,6 +238,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, A
             for number in range(arguments.repeats):
                 ways = list(WAYS) if number % 2 else list(reversed(WAYS))
                 for way in ways:
+                    # a copy at the SuperNode and at each host, and some more of what is written
+                    use_memory(run.folder, (len(network.names) + 2) * content.stat().st_size)
                     wait_until_idle()
                     tag = f"{name}-{way}-{number}"
                     spent[way].append(roll_out(run, fleets[way], content, tag, digest))

@@ -11,6 +11,7 @@ from damselfly.errors import KeyUnavailableError, PluginError
 from damselfly.services.encrypting.key_file import add_key
 from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import EncryptionOptions
+from damselfly.services.supernode import supernode as supernode_module
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode
@@ -85,6 +86,23 @@ async def test_a_host_that_wishes_it_gets_nothing_in_plain_from_anybody(tmp_path
 
         assert source.count() == 0
     assert lying_in_plain(tmp_path) == []
+
+
+async def test_who_holds_all_blocks_and_lacks_the_key_alone_is_told_it(
+    tmp_path: Path, encryption: EncryptionOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The SuperNode stops feeding what nobody lacks at its next tick: before any message comes.
+    monkeypatch.setattr(supernode_module, "TICK_S", 0.0)
+    async with (
+        FakeSource() as source,
+        a_supernode(tmp_path, encryption=encryption, encrypt=SECRET) as address,
+    ):
+        source.add("/secret/f", DATA)
+        for _ in range(2):  # the second one is started anew, and has no key
+            async with a_host(tmp_path, "ann", address) as ann:
+                await get(ann, source.url("/secret/f"))
+
+        assert source.count() == 1
 
 
 async def test_a_host_reads_on_from_the_source_and_seals_what_it_gets(

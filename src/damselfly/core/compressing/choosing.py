@@ -22,8 +22,9 @@ NEW_SHARE: Final = 0.2  # of a measured value in its running mean: five blocks t
 WORTH: Final = 0.03
 # Encoders may take this much of the time that the link takes: a margin for other tasks.
 BUSY_SHARE: Final = 0.8
-# Of all CPUs, while they are busy: encoding at the link's rate may take so much.
-CHEAP_SHARE: Final = 0.1
+# Of all CPUs, while they are busy: encoding at the link's rate may take so much. All that
+# receive must decode as well, perhaps on these CPUs.
+CHEAP_SHARE: Final = 0.025
 # {place of a level in its codec's list: bytes per second of one thread, size against the first}
 SPEEDS: Final = (350e6, 200e6, 70e6, 40e6)
 SIZES: Final = (1.0, 0.93, 0.88, 0.85)

@@ -20,7 +20,7 @@ class KeyTelling:
     is remembered here ends with the host's session, as that does.
 
     Args:
-        entry_of: Returns the entry of an edition that is fed.
+        entry_of: Returns the entry of an edition, as long as the cache has it.
         post: Sends a message to a host.
     """
 
@@ -74,7 +74,7 @@ class KeyTelling:
             log.warning("key_refused", host=host_id, edition=asked.edition_id)
             self._refuse(host_id, asked.task_id, "its key is for hosts that were told of it")
         elif entry is None or entry.data_key is None:
-            self._refuse(host_id, asked.task_id, "it is given no more; join again")
+            self._refuse(host_id, asked.task_id, "it is in the cache no more; join again")
         else:
             secret = entry.data_key.secret
             seed = secrets.token_bytes(32)

@@ -9,7 +9,7 @@ from damselfly.wire.session_messages import INLINE_BYTES_MAX
 
 
 class Seeded(Protocol):
-    """Who is told of seeds: the SuperNode."""
+    """Who is told of seeds."""
 
     def on_edition(
         self, entry: StoredEdition, *, is_stale: bool, accepted: Credential | None

@@ -1,7 +1,6 @@
-"""The SuperNode: sessions in, the scheduler's instructions out, seeds in between."""
+"""The SuperNode: messages of hosts in, the scheduler's instructions out."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from typing import Final, assert_never
@@ -9,11 +8,8 @@ from typing import Final, assert_never
 import aiohttp
 
 from damselfly.clock import now_s
-from damselfly.core.access import Credential
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.events import (
-    AccessAnswered,
-    EditionOpened,
     Event,
     HostConnected,
     HostHolds,
@@ -22,8 +18,6 @@ from damselfly.core.scheduling.events import (
     PeerJoined,
     PeerLeft,
     PeerProgressed,
-    SeedEnded,
-    SeedFailed,
     SeedWanted,
     SourceAsked,
 )
@@ -41,12 +35,7 @@ from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.scheduling.shedding import Shedding
 from damselfly.core.task import EditionId, TaskId, TaskSpec
 from damselfly.errors import (
-    DamselflyError,
-    DigestMismatchError,
-    KeyUnavailableError,
-    PluginError,
     RemoteProtocolError,
-    SourceError,
     UsageError,
 )
 from damselfly.services.options import SuperNodeOptions
@@ -57,25 +46,19 @@ from damselfly.services.supernode.edition_telling import edition_told
 from damselfly.services.supernode.feeds import Feeds
 from damselfly.services.supernode.host_copies import HostCopies
 from damselfly.services.supernode.host_imports import HostImports
-from damselfly.services.supernode.host_sessions import Session, is_near
+from damselfly.services.supernode.host_sessions import Session
 from damselfly.services.supernode.host_warming import HostWarming
 from damselfly.services.supernode.key_telling import KeyTelling
-from damselfly.services.supernode.seed_listener import SeedListener
+from damselfly.services.supernode.seeder import Seeder
 from damselfly.services.supernode.supernode_views import Views
 from damselfly.services.supernode.warming import Warming
-from damselfly.storage.store import BlockStore, StoredEdition
+from damselfly.storage.store import BlockStore
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire import session_messages as wire
 
 TICK_S: Final = 1.0
 HOLDERS_ASKED_MAX: Final = 1000
-# What a host would fail with as well; of an encrypted content it must not make a plain one.
-FOR_EVERYBODY: Final = (
-    *(SourceError, DigestMismatchError, UsageError),
-    *(KeyUnavailableError, PluginError),
-)
-REFUSED: Final = (401, 403, 404)  # some sources show who may not read it that nothing is there
 
 log = get_log()
 
@@ -105,21 +88,11 @@ class SuperNode:
         rng: random.Random,
         loop_delay_s: Callable[[], float],
     ) -> None:
-        self._options = options
         self._store = store
-        self._seeding = seeding
         self._imports = imports
-        self._copies = HostCopies(options, store, seeding, imports, holders_of=self.holders_of)
         self._authorising = Authorising(seeding, store, window_s=options.source.access_window_s)
         self._metrics = metrics
-        self._tasks = tasks
-        self._scheduler = Scheduler(
-            neighbours=options.neighbours,
-            children_max=options.children_max,
-            fallbacks_max=options.source.fallbacks_max,
-            access_window_s=options.source.access_window_s,
-            rng=rng,
-        )
+        self._scheduler = _scheduler(options, rng)
         self._shedding = Shedding()
         self.loop_delay_s = loop_delay_s
         self._sessions: dict[HostId, Session] = {}
@@ -143,7 +116,21 @@ class SuperNode:
             tasks=tasks,
             post=self._post_encoded,
         )
-        self._key_telling = KeyTelling(entry_of=self.feeds.entry_of, post=self._post)
+        self._seeder = Seeder(
+            seeding=seeding,
+            authorising=self._authorising,
+            copies=HostCopies(options, store, seeding, imports, holders_of=self.holders_of),
+            feeds=self.feeds,
+            pacing=self.pacing,
+            warming=self.warming,
+            host_warming=self.host_warming,
+            scheduler=self._scheduler,
+            metrics=metrics,
+            tasks=tasks,
+            handle=self._handle,
+        )
+        # Of the store: to who lacks an edition's key alone it is not fed any more.
+        self._key_telling = KeyTelling(entry_of=store.find, post=self._post)
 
     # --- sessions
 
@@ -308,8 +295,7 @@ class SuperNode:
             case EnsureSeeded():
                 self._start_seeding(instruction)
             case AskAccess():
-                spec = self._specs[instruction.host_id][instruction.task_id]
-                self._tasks.create_task(self._ask_access(spec), name=f"ask {spec.task_id[:12]}")
+                self._seeder.ask_access(self._specs[instruction.host_id][instruction.task_id])
             case TellEdition():
                 self._tell_edition(instruction)
             case OfferParents():
@@ -382,98 +368,12 @@ class SuperNode:
 
     def _start_seeding(self, instruction: EnsureSeeded) -> None:
         host_id = instruction.host_id
-        specs, is_own = self._specs[host_id], host_id == SUPERNODE
+        specs = self._specs[host_id]
+        is_own = host_id == SUPERNODE
         spec = specs.pop(instruction.task_id) if is_own else specs[instruction.task_id]
-        pace = self.host_warming.pace_of(host_id, spec)
-        is_live = not is_own and pace is None
-        name = f"seed {spec.task_id[:12]}"
-        seeding = self._tasks.create_task(self._seed(spec, host_id, is_live=is_live), name=name)
-        if not is_live:
-            self.warming.on_begun(spec.task_id, seeding, pace)
+        self._seeder.start(spec, host_id)
 
-    async def _seed(self, spec: TaskSpec, host_id: HostId, *, is_live: bool) -> None:
-        listener = SeedListener(self, self._authorising.credential_of(spec))
-        try:
-            with self.pacing.live() if is_live else contextlib.nullcontext():
-                if host_id == SUPERNODE:
-                    size = self.warming.size_of(spec.task_id)
-                    await self._copies.take(spec, size_bytes=size)
-                entry = await self._obtain(spec, listener, host_id)
-        except DamselflyError as exc:
-            log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
-            self._end_seeding(spec, listener, exc)
-        except asyncio.CancelledError:
-            self._end_seeding(spec, listener, DamselflyError("its preheat was cancelled"))
-            raise
-        else:
-            listener.tell()
-            self._count_asked(entry.edition.size_bytes or 0, listener.seeded_bytes)
-            self.feeds.seal(entry.edition.edition_id)
-            self._handle(SeedEnded(task_id=spec.task_id))
-            self.warming.on_ended(spec, None)
-
-    def _end_seeding(self, spec: TaskSpec, listener: SeedListener, error: DamselflyError) -> None:
-        self._handle(self._failed(spec, error))
-        listener.give_up()
-        self.feeds.end_unwanted(self._scheduler.swarms.__contains__, task_id=spec.task_id)
-        self.warming.on_ended(spec, error)
-
-    def _count_asked(self, size_bytes: int, seeded_bytes: int) -> None:
-        """Count the bytes of a task that was asked for: those that were here, and the others."""
-        missed = min(seeded_bytes, size_bytes)  # whole blocks, the last one is shorter
-        self._metrics.cache_asked_bytes.labels("hit").inc(size_bytes - missed)
-        self._metrics.cache_asked_bytes.labels("miss").inc(missed)
-
-    def _failed(self, spec: TaskSpec, exc: DamselflyError) -> SeedFailed:
-        status = getattr(exc, "status", 0)
-        return SeedFailed(
-            task_id=spec.task_id,
-            error=type(exc).__name__,
-            message=str(exc),
-            status=status,
-            http_headers=exc.http_headers,
-            can_use_source=not isinstance(exc, FOR_EVERYBODY),
-            refused=self._authorising.credential_of(spec) if status in REFUSED else None,
-        )
-
-    async def _ask_access(self, spec: TaskSpec) -> None:
-        """Ask the source whether it accepts a request, and tell the scheduler."""
-        failure: SeedFailed | None = None
-        try:
-            await self._authorising.ask(spec)
-        except DamselflyError as exc:
-            failure = self._failed(spec, exc)
-        except Exception as exc:  # a supervisor: who asked is told
-            log.exception("authorising_broke", task=spec.task_id)
-            failure = self._failed(spec, DamselflyError(f"a bug of ours: {exc!r}"))
-        credential = self._authorising.credential_of(spec)
-        self._handle(AccessAnswered(task_id=spec.task_id, credential=credential, failure=failure))
-
-    async def _obtain(self, spec: TaskSpec, listener: SeedListener, by: HostId) -> StoredEdition:
-        """Seed; a bug of ours ends this task alone."""
-        try:
-            return await self._seeding.obtain(
-                spec,
-                listener,
-                has_swarm=self._scheduler.swarms.__contains__,
-                is_near=is_near(self._scheduler.hosts.get(by)),
-            )
-        except DamselflyError:
-            raise
-        except Exception as exc:
-            log.exception("seeding_broke", task=spec.task_id)
-            raise DamselflyError(f"a bug of ours ended the seeding: {exc!r}") from exc
-
-    def on_edition(
-        self, entry: StoredEdition, *, is_stale: bool, accepted: Credential | None
-    ) -> None:
-        """Seeding knows the edition; `entry` is pinned until its feed ends."""
-        self.feeds.begin(entry)
-        self._handle(EditionOpened(edition=entry.edition, is_stale=is_stale, accepted=accepted))
-
-    def on_seed_block(self, entry: StoredEdition, block_index: int) -> None:
-        """A block came from the source."""
-        self.feeds.seed(entry.edition.edition_id, block_index)
+    # --- life
 
     async def tick(self) -> None:
         """Take back grants that nobody used, and end what nobody wants, until cancelled."""
@@ -494,3 +394,13 @@ class SuperNode:
     def views(self) -> Views:
         """Return what operators may see."""
         return Views(self._store, self._scheduler)
+
+
+def _scheduler(options: SuperNodeOptions, rng: random.Random) -> Scheduler:
+    return Scheduler(
+        neighbours=options.neighbours,
+        children_max=options.children_max,
+        fallbacks_max=options.source.fallbacks_max,
+        access_window_s=options.source.access_window_s,
+        rng=rng,
+    )
