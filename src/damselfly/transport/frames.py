@@ -10,6 +10,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable  # noqa: TC003  # as in all modules
 from typing import Final
 
+from damselfly.transport.fresh_memory import fresh_memory
+
 # 256 blocks of the smallest size, two of the largest: more than any link needs at a time.
 FRAMES_BYTES_MAX: Final = 64 << 20
 
@@ -27,12 +29,12 @@ class Frames:
         self.keepers: set[Callable[[], None]] = set()
         self._in_use_bytes = 0
         self._kept_bytes = 0
-        self._kept: dict[int, list[bytearray]] = defaultdict(list)  # by length
+        self._kept: dict[int, list[memoryview]] = defaultdict(list)  # by length
         # (length, set when it may be had), in the order in which they came. Invariant: the
         # first one does not fit.
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, length: int) -> bytearray:
+    async def take(self, length: int) -> memoryview:
         """Wait for a frame; whatever lies in it is rubbish."""
         if self._waiting or not self._fits(length):
             for give_back in tuple(self.keepers):
@@ -46,9 +48,9 @@ class Frames:
             return kept.pop()
         if self._in_use_bytes + self._kept_bytes > self._bytes_max:
             self._forget_kept()
-        return bytearray(length)
+        return fresh_memory(length)
 
-    def give_back(self, frame: bytearray, *, is_reusable: bool = True) -> None:
+    def give_back(self, frame: memoryview, *, is_reusable: bool = True) -> None:
         """End the use of a frame; one that somebody may still read is not filled again."""
         self._in_use_bytes -= len(frame)
         if is_reusable and self._in_use_bytes + self._kept_bytes + len(frame) <= self._bytes_max:

@@ -88,7 +88,8 @@ def a_compressor(
 def test_an_edition_starts_packed_when_that_pays(
     *, mode: CompressionMode, rate: float, head: bytes, is_near: bool, is_packed: bool
 ) -> None:
-    assert a_compressor(mode, rate=rate).starts_packed(head, is_near=is_near) == is_packed
+    compressor = a_compressor(mode, rate=rate)
+    assert (compressor.may_pack(is_near=is_near) and compressor.starts_packed(head)) == is_packed
 
 
 def test_each_block_is_compressed_or_not_by_itself() -> None:
@@ -122,13 +123,13 @@ def test_what_begins_while_the_load_is_too_high_lies_plain_unless_compression_is
     for rate, is_packed in ((12.5e6, True), (DEAR, False)):
         compressor = a_compressor(rate=rate, encode_queue_max=1)
         with compressor.queued(), compressor.queued():
-            assert compressor.starts_packed(WORDS, is_near=False) == is_packed
+            assert compressor.starts_packed(WORDS) == is_packed
 
 
 async def test_once_cpus_are_what_limits_uploads_a_fast_link_gets_plain_editions() -> None:
     metrics = Metrics()
     compressor = a_compressor(rate=DEAR, metrics=metrics)
-    assert compressor.starts_packed(WORDS, is_near=False)
+    assert compressor.starts_packed(WORDS)
     for number in range(8):
         began_s = now_s() - 4 + number * BIN_S
         compressor.link.on_sent(int(DEAR * BIN_S), began_s, began_s + BIN_S)
@@ -141,7 +142,7 @@ async def test_once_cpus_are_what_limits_uploads_a_fast_link_gets_plain_editions
     watching.cancel()
 
     assert metrics.value("damselfly_link_bytes_per_second") > DEAR / 2
-    assert not compressor.starts_packed(WORDS, is_near=False)
+    assert not compressor.starts_packed(WORDS)
     assert compressor.compress(memoryview(WORDS)) is None
 
 

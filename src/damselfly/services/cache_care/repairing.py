@@ -1,6 +1,7 @@
 """Blocks of a cache that went wrong, got again from other hosts."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
@@ -10,7 +11,7 @@ import crc32c
 
 from damselfly.core.peer import Host
 from damselfly.core.task import Edition, TaskSpec
-from damselfly.errors import NoProviderError, ParentError
+from damselfly.errors import NoProviderError, ParentError, RemoteProtocolError
 from damselfly.services.downloading.downloads import Downloads
 from damselfly.services.seeding.storing import store_answer
 from damselfly.storage.store import StoredEdition
@@ -106,7 +107,8 @@ async def _repair_block(
             answer = await fetch_block(connections, holder, entry.edition, index, codecs=codecs)
         except ParentError:
             continue
-        if not await asyncio.to_thread(store, answer):
+        with contextlib.suppress(RemoteProtocolError):
+            await asyncio.to_thread(store, answer)
             return
     raise NoProviderError(reason="no host that holds it gave it", missing_count=1)
 

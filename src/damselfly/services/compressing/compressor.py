@@ -73,17 +73,19 @@ class Compressor:
 
     # --- the edition
 
-    def starts_packed(self, head: bytes, *, is_near: bool) -> bool:
-        """Choose the layout of a new edition by the first bytes of its content.
+    def may_pack(self, *, is_near: bool) -> bool:
+        """Say whether the first bytes of a content are worth a look.
 
         Args:
-            head: They.
             is_near: Whoever asks for it is on this machine, where no link has to be spared.
         """
-        is_on = self._options.mode is CompressionMode.ON
-        if self._options.mode is CompressionMode.OFF or not self._codecs or not head:
-            return False
-        if is_compressed_already(head) or (is_near and not is_on):
+        mode = self._options.mode
+        is_wanted = mode is CompressionMode.ON or (mode is not CompressionMode.OFF and not is_near)
+        return is_wanted and bool(self._codecs)
+
+    def starts_packed(self, head: bytes) -> bool:
+        """Choose the layout of a new edition that `may_pack`, by the first bytes of its content."""
+        if not head or is_compressed_already(head):
             return False
         # Packed, and then plain block by block, would cost a file more for nothing.
         return self._choose(self._sample(head), is_busy=bool(self._look())) is not None

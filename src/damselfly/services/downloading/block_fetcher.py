@@ -14,6 +14,7 @@ from damselfly.errors import (
     ParentError,
     ParentStalledError,
     PluginError,
+    RemoteProtocolError,
 )
 from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.downloading.early_frames import EarlyFrames
@@ -91,10 +92,10 @@ class BlockFetcher:
         longest = frame_bytes_max(edition.block_bytes, is_packed=edition.is_packed)
         buffer = await self._parts.frames.take(longest)
         started_s = now_s()
-        outcome, is_early = "failed", False
+        outcome, is_kept = "failed", False
         try:
             frame_bytes = frame_bytes_max(length, is_packed=edition.is_packed)
-            frame = memoryview(buffer)[:frame_bytes]
+            frame = buffer[:frame_bytes]
             answer = await self._parts.connections.fetch(
                 *(address, edition.edition_id, block_index, frame),
                 parent=host_id,
@@ -103,8 +104,9 @@ class BlockFetcher:
                 codecs=self._parts.codecs,
                 ciphers=(edition.cipher,) if edition.cipher else (),
             )
-            is_early = await self._let_in(block_index, host_id, answer, expected)
+            plain = await self._let_in(block_index, host_id, answer, expected)
             outcome = "stored"
+            is_kept = self._early.hash_soon(block_index, plain, _frame_of(answer, buffer))
         except ParentError as exc:
             outcome = failure_of(exc).value
             raise
@@ -114,11 +116,8 @@ class BlockFetcher:
         finally:
             self._parts.metrics.blocks_fetched.labels(outcome).inc()
             self._parts.metrics.block_fetch_seconds.observe(now_s() - started_s)
-            if is_early:
-                self._early.keep(block_index, buffer)
-            else:  # after a cancellation a thread may still read it
+            if not is_kept:  # after a cancellation a thread may still read it
                 self._parts.frames.give_back(buffer, is_reusable=outcome != "cancelled")
-            self._early.give_back_hashed()
         return answer.header.plain_bytes
 
     def hash_along(self, hasher: WholeHasher) -> None:
@@ -142,28 +141,21 @@ class BlockFetcher:
         host_id: HostId,
         answer: BlockAnswer,
         expected: bytes,
-    ) -> bool:
-        """Verify a block and store it; say whether its frame waits to be hashed."""
-        reason, is_early = "", False
+    ) -> memoryview:
+        """Verify a block and store it; return its plain bytes."""
         header = answer.header
         length, plain_bytes = self._length_of(block_index), header.plain_bytes
         is_of_known_size = self._entry.edition.size_bytes is not None
         if plain_bytes > length or (is_of_known_size and plain_bytes != length):
             reason = f"it has {plain_bytes} bytes instead of {length}"
-
-        def hash_along(index: int, body: memoryview) -> None:
-            nonlocal is_early
-            is_early = self._early.hash_along(index, body, is_framed=is_plain(header))
-
-        store = partial(
-            store_answer,
-            *(self._entry, answer),
-            expected=expected,
-            unpack=self._unpack,
-            hash_along=hash_along,
-        )
+            raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
+        store = partial(store_answer, self._entry, answer, expected=expected, unpack=self._unpack)
         try:
-            reason = reason or await asyncio.to_thread(store)
+            plain = await asyncio.to_thread(store)
+        except RemoteProtocolError as exc:
+            raise BlockCorruptError(
+                parent=host_id, block_index=block_index, reason=str(exc)
+            ) from exc
         except PluginError as exc:
             if not header.codec or header.cipher:
                 raise
@@ -171,10 +163,8 @@ class BlockFetcher:
             log.warning("codec_put_aside", codec=header.codec, reason=str(exc))
             self._parts.store.put_aside(header.codec)
             raise ParentBusyError(parent=host_id, retry_after_s=0.0) from exc
-        if reason:
-            raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
         self._count_saved(header)
-        return is_early
+        return plain
 
     def _unpack(self, packed: Packed) -> Buffer:
         """Return the plain bytes of a block, and count what decoding it costs."""
@@ -193,6 +183,11 @@ class BlockFetcher:
             saved_bytes = max(header.plain_bytes - header.body_bytes, 0)
             self.saved.wire_bytes += saved_bytes
             self._parts.metrics.bytes_saved.inc(saved_bytes)
+
+
+def _frame_of(answer: BlockAnswer, buffer: memoryview) -> memoryview | None:
+    """Return the frame in which a block lies in plain; None: its bytes have memory of their own."""
+    return buffer if is_plain(answer.header) else None
 
 
 def failed_fetch(block_index: int, host_id: HostId, exc: ParentError) -> FetchFailed:

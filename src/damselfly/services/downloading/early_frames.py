@@ -1,8 +1,10 @@
-"""Frames of blocks that are stored, and wait in memory for their turn in the hash of the whole.
+"""Frames of blocks that are stored, and wait in memory until the whole has been hashed so far.
 
 They are only a convenience: whoever waits for a frame gets these first, and what was in them is
 read again in its turn.
 """
+
+from functools import partial
 
 from damselfly.services.seeding.whole_hasher import WholeHasher  # noqa: TC001  # as in all modules
 from damselfly.transport.frames import Frames
@@ -18,46 +20,39 @@ class EarlyFrames:
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
         self.hasher: WholeHasher | None = None
-        self._kept: list[tuple[int, bytearray]] = []  # (block, its frame)
+        self._kept: dict[int, memoryview] = {}  # {block: its frame}
 
-    def hash_along(self, block_index: int, body: memoryview, *, is_framed: bool) -> bool:
-        """Hash a block that was just stored, in a thread; say whether to `keep` its frame.
+    def hash_soon(self, block_index: int, plain: memoryview, frame: memoryview | None) -> bool:
+        """Hash a block that was just stored where it lies; say whether its frame is kept for that.
 
         Args:
             block_index: The block.
-            body: Its plain bytes.
-            is_framed: They lie in its frame, and not in memory of their own.
+            plain: Its plain bytes.
+            frame: In which they lie; None: they have memory of their own.
         """
         if self.hasher is None:
             return False
-        if is_framed:
-            return self.hasher.hash_or_keep(block_index, body)
-        self.hasher.hash_along(block_index, body)
-        return False
-
-    def keep(self, block_index: int, frame: bytearray) -> None:
-        """Keep a frame until its block is hashed, or somebody waits for memory."""
-        self._kept.append((block_index, frame))
+        if frame is None:
+            self.hasher.hash_soon(block_index, plain, lambda: None)
+            return False
+        give_back = partial(self._give_back, block_index)
+        if not self.hasher.hash_soon(block_index, plain, give_back, can_wait=True):
+            return False
+        self._kept[block_index] = frame
         self._frames.keepers.add(self.let_go)
+        return True
 
-    def give_back_hashed(self) -> None:
-        """Give back those that have been hashed meanwhile."""
-        if not self._kept:
-            return
-        assert self.hasher is not None
-        kept, self._kept = self._kept, []
-        for block_index, frame in kept:
-            if self.hasher.is_past(block_index):
-                self._frames.give_back(frame)
-            else:
-                self._kept.append((block_index, frame))
+    def _give_back(self, block_index: int) -> None:
+        """A block was hashed; its frame may be gone already."""
+        if (frame := self._kept.pop(block_index, None)) is not None:
+            self._frames.give_back(frame)
         if not self._kept:
             self._frames.keepers.discard(self.let_go)
 
     def let_go(self) -> None:
         """Give all back; one that is being hashed just now is not filled again."""
-        kept, self._kept = self._kept, []
+        kept, self._kept = self._kept, {}
         self._frames.keepers.discard(self.let_go)
-        for block_index, frame in kept:
+        for block_index, frame in kept.items():
             assert self.hasher is not None
             self._frames.give_back(frame, is_reusable=self.hasher.forget(block_index))

@@ -1,7 +1,7 @@
 """The edition that a download is about: its entry in the store and its block list."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
@@ -31,20 +31,24 @@ async def open_entry(
         key: Its data key, if it is encrypted and was asked for now.
         is_public: It needs no credentials.
     """
-    entry = await asyncio.to_thread(store.open, edition)
-    try:
-        if entry.is_locked and key is not None:
-            entry.unlock(key)
-        if edition.cipher:
-            await asyncio.to_thread(drop_plain, store, edition.task_id)
-        if is_public and not entry.is_public:
-            await asyncio.to_thread(entry.mark_public)
-        if entry.edition.size_bytes is None and edition.size_bytes is not None:
-            await asyncio.to_thread(entry.set_size, edition.size_bytes)
-    except BaseException:
-        entry.unpin()
-        raise
-    return entry
+
+    def open_it() -> StoredEdition:
+        entry = store.open(edition)
+        try:
+            if entry.is_locked and key is not None:
+                entry.unlock(key)
+            if edition.cipher:
+                drop_plain(store, edition.task_id)
+            if is_public:
+                entry.mark_public()
+            if entry.edition.size_bytes is None and edition.size_bytes is not None:
+                entry.set_size(edition.size_bytes)
+        except BaseException:
+            entry.unpin()
+            raise
+        return entry
+
+    return await asyncio.to_thread(open_it)
 
 
 class OpenEdition:
@@ -140,18 +144,16 @@ class OpenEdition:
         self._hasher.finished = asyncio.ensure_future(self._hasher.run())
         # What it fails with is told by `check`; nobody may ask any more.
         self._hasher.finished.add_done_callback(lambda end: end.cancelled() or end.exception())
-        self._hasher.wake()
 
-    def hash_block(self, block_index: int, body: memoryview) -> None:
-        """Hash a block that was just stored, in a thread, while its bytes are in memory."""
-        if self._hasher is not None:
-            self._hasher.hash_along(block_index, body)
+    def hash_soon(self, block_index: int, body: memoryview, on_hashed: Callable[[], None]) -> bool:
+        """Hash a block where it lies in memory, if that is wanted; see `WholeHasher`."""
+        return self._hasher is not None and self._hasher.hash_soon(block_index, body, on_hashed)
 
     def on_held(self, block_index: int) -> None:
         """There is one more block."""
         self.readable.add(block_index)
         if self._hasher is not None:
-            self._hasher.wake()
+            self._hasher.add(block_index)
 
     def stop_hashing(self) -> None:
         """The digest of the whole is not wanted any more."""

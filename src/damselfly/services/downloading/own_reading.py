@@ -95,7 +95,7 @@ class OwnReading:
             intake = Intake(
                 on_block=self._on_block_of_run,
                 expected=opened.digests.get,
-                hash_along=opened.hash_block,
+                hash_soon=opened.hash_soon,
             )
             await self._parts.seeding.asking.read_span(self._spec, entry, span, intake)
             if entry.edition.size_bytes is not None and span is None:

@@ -1,7 +1,6 @@
 """The first bytes of a source's answer, looked at before the rest is read."""
 
 import asyncio
-from functools import partial
 from typing import Self
 
 from damselfly.errors import SourceError
@@ -62,7 +61,8 @@ async def look_into(
         looked into fails again when it is read, for whoever tries once more then.
     """
     size = reading.answer.size_bytes
-    if compressor is None or (size is not None and size <= HEAD_BYTES):
+    is_short = size is not None and size <= HEAD_BYTES
+    if compressor is None or is_short or not compressor.may_pack(is_near=is_near):
         return reading, False
     head = bytearray(HEAD_BYTES)
     try:
@@ -70,5 +70,4 @@ async def look_into(
     except SourceError as exc:
         return PeekedReading(reading, b"", failure=exc), False
     peeked = PeekedReading(reading, bytes(head[:filled]))
-    starts_packed = partial(compressor.starts_packed, peeked.head, is_near=is_near)
-    return peeked, await asyncio.to_thread(starts_packed)
+    return peeked, await asyncio.to_thread(compressor.starts_packed, peeked.head)

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, NoReturn, Protocol
 
 import blake3
 
@@ -17,6 +18,7 @@ from damselfly.errors import SourceBrokenError, SourceChangedError
 from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.seeding.storing import store_block
 from damselfly.storage.store import StoredEdition
+from damselfly.transport.fresh_memory import fresh_memory
 from damselfly.transport.provider import SourceReading
 
 
@@ -30,7 +32,7 @@ class Limit(Protocol):
 BlockHandler = Callable[[int, bytes], None]
 """Called with the index and the BLAKE3 digest of each block that was stored."""
 
-BLOCKS_AHEAD_MAX: Final = 2  # one is being written, one waits; more only holds memory
+BLOCKS_AHEAD_MAX: Final = 2  # one is being written, one hashed; more only holds memory
 AHEAD_BYTES_MAX: Final = 256 << 20  # ... but of one content over several connections
 PART_BYTES: Final = 1 << 20  # between two looks at a rate limit; stays in a processor's cache
 
@@ -44,18 +46,18 @@ class Buffers:
 
     def __init__(self, block_bytes: int, *, readings_max: int = 1, workers: int = 1) -> None:
         self._block_bytes = block_bytes
-        self._spare: list[bytearray] = []
+        self._spare: list[memoryview] = []
         # Each reading fills one. Those of several fill up together and go on while the blocks
         # before are stored: a connection that pauses loses what it may have of its source.
         ahead = min(readings_max - 1, AHEAD_BYTES_MAX // block_bytes)
         self._free = asyncio.Semaphore(readings_max - 1 + ahead + workers + BLOCKS_AHEAD_MAX)
 
-    async def take(self) -> bytearray:
+    async def take(self) -> memoryview:
         """Take one, or wait for it."""
         await self._free.acquire()
-        return self._spare.pop() if self._spare else bytearray(self._block_bytes)
+        return self._spare.pop() if self._spare else fresh_memory(self._block_bytes)
 
-    def give_back(self, buffer: bytearray) -> None:
+    def give_back(self, buffer: memoryview) -> None:
         """Let others fill it."""
         self._spare.append(buffer)
         self._free.release()
@@ -68,13 +70,14 @@ class Intake:
     Attributes:
         on_block: Told of each that was stored.
         expected: Returns the digest that a block must have, None when it is not known.
-        hash_along: Takes the bytes of each, in a thread, as long as they are in memory.
+        hash_soon: Takes the bytes of each that was stored, and what to call when it needs them no
+            more; says whether it needs them. See `WholeHasher`.
         compressor: Compresses those of a packed edition.
     """
 
     on_block: BlockHandler
     expected: Callable[[int], bytes | None] = lambda _: None
-    hash_along: Callable[[int, memoryview], None] = lambda _, __: None
+    hash_soon: Callable[[int, memoryview, Callable[[], None]], bool] = lambda *_: False
     compressor: Compressor | None = None
 
     def workers(self, edition: Edition) -> int:
@@ -87,7 +90,7 @@ class _Ready:
     """A block that was read: its buffer is filled up to `body_bytes`."""
 
     block_index: int
-    buffer: bytearray
+    buffer: memoryview
     body_bytes: int
 
 
@@ -124,6 +127,7 @@ class BlockReader:
         self._workers = intake.workers(entry.edition)
         self._buffers = buffers or Buffers(self._block_bytes, workers=self._workers)
         self._ready: asyncio.Queue[_Ready | None] = asyncio.Queue()  # ... as many as buffers
+        self._has_told = asyncio.Event()  # of a block
 
     async def read(self, reading: SourceReading) -> None:
         """Read the answer to its end.
@@ -162,7 +166,7 @@ class BlockReader:
                 wanted = min(wanted, stop - self.position)
             buffer, filled = await self._buffers.take(), 0
             try:
-                filled = await self._fill(reading, memoryview(buffer)[:wanted])
+                filled = await self._fill(reading, buffer[:wanted])
                 if size is None and filled < self._block_bytes:
                     # Before the last block is stored, which may be a short one.
                     self._entry.set_size(self.position + filled)
@@ -171,6 +175,10 @@ class BlockReader:
             except BaseException:
                 self._buffers.give_back(buffer)
                 raise
+            if 0 < filled == self.position and not self._compressor:
+                # Who wants a content waits for its first block: what follows takes no CPU from it,
+                # and comes into the kernel meanwhile.
+                await self._has_told.wait()
             if filled < wanted:
                 break
         if size is None:
@@ -191,7 +199,7 @@ class BlockReader:
                 break
         return filled
 
-    def _hand_over(self, buffer: bytearray, filled: int) -> None:
+    def _hand_over(self, buffer: memoryview, filled: int) -> None:
         size = self._entry.edition.size_bytes
         if size is not None and self.position + filled > size:
             reason = f"more than the {size} bytes that it promised"
@@ -203,16 +211,21 @@ class BlockReader:
     async def _store_all(self) -> None:
         while (ready := await self._ready.get()) is not None:
             with self._compressor.queued() if self._compressor else nullcontext():
-                await self._store(ready.block_index, memoryview(ready.buffer)[: ready.body_bytes])
-            self._buffers.give_back(ready.buffer)
+                await self._store(ready)
 
-    async def _store(self, block_index: int, body: memoryview) -> None:
+    async def _store(self, ready: _Ready) -> None:
+        block_index, body = ready.block_index, ready.buffer[: ready.body_bytes]
         is_held = self._entry.digest_of(block_index) is not None
         stored = await asyncio.to_thread(self._take_in, block_index, body)
         if stored is None:
             self._raise_changed(block_index)
-        elif not is_held:
+        give_back = partial(self._buffers.give_back, ready.buffer)
+        is_kept = self._intake.hash_soon(block_index, body, give_back)
+        if not is_held:
             self._intake.on_block(block_index, stored)
+        self._has_told.set()
+        if not is_kept:
+            give_back()
 
     def _take_in(self, block_index: int, body: memoryview) -> bytes | None:
         """Store a block, or compare it with the one that is held; None: it is another one."""
@@ -220,12 +233,9 @@ class BlockReader:
         if known is not None:
             return known if blake3.blake3(body).digest() == known else None
         expected = self._intake.expected(block_index)
-        stored = store_block(self._entry, block_index, body, expected, compressor=self._compressor)
-        if stored is not None:
-            self._intake.hash_along(block_index, body)
-        return stored
+        return store_block(self._entry, block_index, body, expected, compressor=self._compressor)
 
-    def _raise_changed(self, block_index: int) -> None:
+    def _raise_changed(self, block_index: int) -> NoReturn:
         raise SourceChangedError(
             url=self._url, promised=f"block {block_index} of the edition", came="other bytes"
         )

@@ -22,6 +22,7 @@ from damselfly.core.caching.freshness import (
 )
 from damselfly.core.digest import Digest
 from damselfly.core.task import (
+    Edition,
     EditionId,
     Headers,
     TaskId,
@@ -49,6 +50,7 @@ from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.provider import Source, SourceReading
+from damselfly.wire.ciphers.data_keys import DataKey
 
 NOT_FOUND: Final = 404
 ACCEPTING: Final = (200, 206, 416)  # the last: of a content without bytes there is no part
@@ -195,13 +197,20 @@ class Seeding:
 
     async def confirm(self, spec: TaskSpec, entry: StoredEdition) -> None:
         """Record that the source gives an edition to whoever shows what a request shows."""
+        await asyncio.to_thread(self._confirm, spec, entry)
 
-        def write() -> None:
-            if not shown_by(spec):
-                entry.mark_public()
-            entry.mark_validated(self._now_wall_s())
+    def _confirm(self, spec: TaskSpec, entry: StoredEdition) -> None:
+        if not shown_by(spec):
+            entry.mark_public()
+        entry.mark_validated(self._now_wall_s())
 
-        await asyncio.to_thread(write)
+    def _open(self, spec: TaskSpec, edition: Edition, data_key: DataKey | None) -> StoredEdition:
+        """Return the entry of an edition that the source gives now, pinned."""
+        entry = self._store.open(edition)
+        if data_key is not None:
+            entry.unlock(data_key)
+        self._confirm(spec, entry)
+        return entry
 
     async def authorise(self, spec: TaskSpec) -> None:
         """Ask the source whether it would answer a request, without reading its content.
@@ -243,10 +252,7 @@ class Seeding:
             )
             if data_key is not None:
                 edition = await self._keys.keep(data_key, edition)
-            entry = await asyncio.to_thread(self._store.open, edition)
-            if data_key is not None:
-                entry.unlock(data_key)
-            await self.confirm(spec, entry)
+            entry = await asyncio.to_thread(self._open, spec, edition, data_key)
             listener.on_edition(entry, is_stale=False, is_accepted=True)
             if entry.is_sealed:
                 return entry
@@ -269,11 +275,9 @@ class Seeding:
 
         def on_block(block_index: int, digest: bytes) -> None:
             listener.on_block(block_index, digest)
-            hasher.wake()
+            hasher.add(block_index)
 
-        intake = Intake(
-            on_block=on_block, hash_along=hasher.hash_along, compressor=self._compressor
-        )
+        intake = Intake(on_block=on_block, hash_soon=hasher.hash_soon, compressor=self._compressor)
         attempt = 0
         while True:
             held_before = len(entry.held)
@@ -327,7 +331,6 @@ class Seeding:
         digest = spec.digest or entry.edition.digest
         algorithm = digest.algorithm if digest else "blake3"
         hasher = WholeHasher(entry, algorithm, checksum=checksum)
-        hasher.wake()
         running = asyncio.ensure_future(hasher.run())
         hasher.finished = running
         try:

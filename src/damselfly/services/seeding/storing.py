@@ -60,41 +60,36 @@ def store_answer(
     *,
     expected: bytes,
     unpack: Callable[[Packed], Buffer],
-    hash_along: Callable[[int, memoryview], None] = lambda _, __: None,
-) -> str:
-    """Verify a block as it travelled and store it; return why not, empty when it is right.
+) -> memoryview:
+    """Verify a block as it travelled and store it; return its plain bytes.
 
     Args:
         entry: Where it goes.
         answer: The block.
         expected: The digest that it must have.
         unpack: Returns its plain bytes; see `wire/packing.py`.
-        hash_along: Takes its plain bytes once it is stored, as long as they are in memory.
 
     Raises:
+        RemoteProtocolError: It is not right.
         PluginError: The edition's cipher failed.
         StorageError: It cannot be stored.
     """
     header, edition = answer.header, entry.edition
     body_crc32c = crc32c.crc32c(answer.body)
     if trailer(answer.header_bytes, body_crc32c) != answer.trailer:
-        return "its CRC is wrong"
+        raise RemoteProtocolError("its CRC is wrong")
     if (header.cipher, header.key_id) != (edition.cipher, edition.key_id):
-        return "it is sealed with another key than the edition"
+        raise RemoteProtocolError("it is sealed with another key than the edition")
     packed = Packed(header, answer.body)
-    try:
-        plain = unpack(packed)
-    except RemoteProtocolError as exc:
-        return str(exc)
+    plain = unpack(packed)
     if blake3.blake3(plain).digest() != expected:
-        return "its digest is wrong"
+        raise RemoteProtocolError("its digest is wrong")
     if edition.is_packed:
         entry.write_block(_held(packed, plain, expected, body_crc32c))
     else:
         crc = body_crc32c if is_plain(header) else crc32c.crc32c(plain)
         entry.write_block(HeldBlock(header.block_index, plain, expected, crc))
-    hash_along(header.block_index, memoryview(plain))
-    return ""
+    return memoryview(plain)
 
 
 def _held(packed: Packed, plain: Buffer, digest: bytes, body_crc32c: int) -> HeldBlock:

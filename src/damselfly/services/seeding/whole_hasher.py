@@ -1,13 +1,16 @@
 """The digest of a whole content, taken while its blocks come in.
 
-The bytes must be hashed in the order of the file. A block whose turn it is when it was stored is
-hashed in the thread that stored it, where it lies in memory. Several blocks are under way at a
-time, so a few come early: those stay in memory until their turn, which is soon, and whoever
-hashes the one before goes on with them. What comes much too early is read again in its turn.
+The bytes must be hashed in the order of the file. That is done by one thread at a time, beside
+those that store blocks: nobody who wants a block waits for the hash of the whole. Whoever has
+stored one leaves its bytes in memory until they are hashed. Several blocks are under way at a time,
+so a few come early: those wait for their turn, which is soon. What comes much too early is read
+again in its turn.
 """
 
 import asyncio
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from damselfly.core.blocks import BlockLayout, Span
@@ -17,6 +20,14 @@ from damselfly.services.seeding.reading import PART_BYTES
 from damselfly.storage.store import StoredEdition
 
 EARLY_BLOCKS_MAX: Final = 8  # as many as a host has under way at a time, and no more
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A block in memory; `on_hashed` is called when its bytes are needed no more."""
+
+    body: memoryview
+    on_hashed: Callable[[], None]
 
 
 class WholeHasher:
@@ -32,17 +43,57 @@ class WholeHasher:
         self._hasher = new_hasher(algorithm)
         name, _, self._checksum = checksum.partition(":")
         self._checking = new_hasher(name) if name else None
-        self._turn = threading.Lock()  # held by the thread that hashes
-        self._next_index = 0  # changed by that thread alone
-        # {block: its bytes, which stay what they are}, that wait for their turn.
-        self._early: dict[int, memoryview] = {}
+        self._lock = threading.Lock()  # guards the three that follow
+        self._next_index = 0  # those before it are hashed, or being hashed
+        self._held = entry.held  # what can be read from the store
+        self._kept: dict[int, _Kept] = {}  # by block; invariant: none is below the next one
+        self._is_over = False
         self._news = asyncio.Event()
+        self._news.set()  # something may be held
         self._is_ending = False
         self.finished: asyncio.Future[None] | None = None
 
-    def wake(self) -> None:
-        """There may be more blocks."""
+    def add(self, block_index: int) -> None:
+        """A block is stored: it can be read when it is its turn."""
+        with self._lock:
+            self._held.add(block_index)
         self._news.set()
+
+    def hash_soon(
+        self,
+        block_index: int,
+        body: memoryview,
+        on_hashed: Callable[[], None],
+        *,
+        can_wait: bool = False,
+    ) -> bool:
+        """Hash a block where it lies in memory; to be called before `add`.
+
+        Args:
+            block_index: The block.
+            body: Its bytes.
+            on_hashed: Called when they are needed no more, but not after `forget`.
+            can_wait: They may stay until blocks have come that are still missing before it.
+
+        Returns:
+            Whether they must stay what they are until then. Otherwise they are read again.
+        """
+        with self._lock:
+            before = range(self._next_index, block_index)
+            if self._is_over or block_index < self._next_index or block_index in self._kept:
+                return False
+            if max(len(before), len(self._kept)) > EARLY_BLOCKS_MAX:
+                return False
+            if not can_wait and any(index not in self._kept for index in before):
+                return False
+            self._kept[block_index] = _Kept(body, on_hashed)
+        self._news.set()
+        return True
+
+    def forget(self, block_index: int) -> bool:
+        """Wait no more with the bytes of a block; False: they are being hashed just now."""
+        with self._lock:
+            return self._kept.pop(block_index, None) is not None
 
     def end(self) -> None:
         """There will be no more blocks than there are now; `run` returns when it has them."""
@@ -51,80 +102,53 @@ class WholeHasher:
 
     async def run(self) -> None:
         """Follow the blocks until `end`."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            is_ending = self._is_ending
-            while self._is_next_held() and (is_ending or not self._turn.locked()):
-                await asyncio.to_thread(self._hash_next)
-            if is_ending:
-                return
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                is_ending = self._is_ending
+                while self._next_index in self._kept or self._next_index in self._held:
+                    for kept in await asyncio.to_thread(self._hash_next):
+                        kept.on_hashed()
+                if is_ending:
+                    return
+        finally:
+            self._is_over = True
+            kept_still, self._kept = self._kept, {}
+            for kept in kept_still.values():
+                kept.on_hashed()
 
-    def hash_along(self, block_index: int, body: memoryview) -> None:
-        """Hash a block that was just stored, if it is its turn; may be called in any thread."""
-        if block_index > self._next_index + 1:
-            return  # what is before it is not even coming
-        with self._turn:
-            if block_index == self._next_index:
-                self._take(body)
+    def _hash_next(self) -> list[_Kept]:
+        """Hash, and return, what comes next in memory; if nothing does, a block of the store."""
+        hashed: list[_Kept] = []
+        while (kept := self._take_kept()) is not None:
+            self._update(kept.body)
+            hashed.append(kept)
+        if not hashed and self._next_index in self._held:
+            self._read_next()
+        return hashed
 
-    def hash_or_keep(self, block_index: int, body: memoryview) -> bool:
-        """Hash a block that was just stored, now or soon; may be called in any thread.
+    def _take_kept(self) -> _Kept | None:
+        with self._lock:
+            kept = self._kept.pop(self._next_index, None)
+            self._next_index += kept is not None
+        return kept
 
-        Returns:
-            Whether its bytes must stay what they are until `is_past` or `forget` says otherwise.
-        """
-        if not self._next_index <= block_index <= self._next_index + EARLY_BLOCKS_MAX:
-            return False
-        self._early[block_index] = body
-        # Whoever has the turn may have looked for this block just before it came.
-        while self._next_index in self._early and self._turn.acquire(blocking=False):
-            try:
-                self._take_early()
-            finally:
-                self._turn.release()
-        return not self.is_past(block_index)
-
-    def is_past(self, block_index: int) -> bool:
-        """Tell whether a block has been hashed."""
-        return block_index < self._next_index
-
-    def forget(self, block_index: int) -> bool:
-        """Wait no more with the bytes of an early block; False: they are being hashed just now."""
-        is_waiting = self._early.pop(block_index, None) is not None
-        return is_waiting or self.is_past(block_index)
-
-    def _is_next_held(self) -> bool:
-        return self._entry.digest_of(self._next_index) is not None
-
-    def _hash_next(self) -> None:
-        """Hash the next block, if it is there."""
-        entry = self._entry
-        with self._turn:
-            if self._take_early() or not self._is_next_held():
-                return  # it was hashed in the meantime
-            size = entry.edition.size_bytes
-            stop = (self._next_index + 1) * entry.edition.block_bytes
-            layout = BlockLayout(
-                size_bytes=stop if size is None else size, block_bytes=entry.edition.block_bytes
-            )
-            span = layout.span(self._next_index)
-            for start in range(span.start_byte, span.stop_byte, PART_BYTES):
-                self._update(entry.read_span(Span(start, min(start + PART_BYTES, span.stop_byte))))
+    def _read_next(self) -> None:
+        with self._lock:
+            index = self._next_index
             self._next_index += 1
-
-    def _take_early(self) -> bool:
-        """Hash those early blocks whose turn has come; the caller has the turn."""
-        has_any = False
-        while (body := self._early.pop(self._next_index, None)) is not None:
-            self._take(body)
-            has_any = True
-        return has_any
-
-    def _take(self, body: bytes | memoryview) -> None:
-        """Hash the next block; the caller has the turn."""
-        self._update(body)
-        self._next_index += 1
+        edition = self._entry.edition
+        stop = (index + 1) * edition.block_bytes
+        layout = BlockLayout(
+            size_bytes=stop if edition.size_bytes is None else edition.size_bytes,
+            block_bytes=edition.block_bytes,
+        )
+        span = layout.span(index)
+        for start in range(span.start_byte, span.stop_byte, PART_BYTES):
+            self._update(
+                self._entry.read_span(Span(start, min(start + PART_BYTES, span.stop_byte)))
+            )
 
     def _update(self, body: bytes | memoryview) -> None:
         self._hasher.update(body)

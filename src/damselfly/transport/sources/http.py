@@ -68,9 +68,9 @@ class HttpReading:
         self._received = 0
         self._early = memoryview(b"")  # it came before there was a buffer for it
         self._direct: DirectBody | None = None
-        self._is_begun = False
 
     async def __aenter__(self) -> Self:
+        self._take_over()  # until there is a buffer, what comes waits in the kernel
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -78,10 +78,8 @@ class HttpReading:
 
     async def read_into(self, buffer: memoryview) -> int:
         """Fill a buffer with what comes next; see `provider.SourceReading`."""
-        answer = self.answer
-        expected = None if answer.stop_byte is None else answer.stop_byte - answer.start_byte
+        expected = self._expected
         missing = None if expected is None else expected - self._received
-        self._begin(missing)
         wanted = buffer if missing is None else buffer[:missing]
         filled = 0
         while filled < len(wanted):
@@ -101,11 +99,15 @@ class HttpReading:
         """Say whether a body goes on after its end; one that was taken over cannot."""
         return self._direct is None and await self._receive(memoryview(bytearray(1))) > 0
 
-    def _begin(self, missing: int | None) -> None:
-        if self._is_begun:
-            return
-        self._is_begun = True
-        if missing is not None and (taken := take_over(self._response, missing)) is not None:
+    @property
+    def _expected(self) -> int | None:
+        """How many bytes will come, if that is known."""
+        answer = self.answer
+        return None if answer.stop_byte is None else answer.stop_byte - answer.start_byte
+
+    def _take_over(self) -> None:
+        expected = self._expected
+        if expected is not None and (taken := take_over(self._response, expected)) is not None:
             early, self._direct = taken
             self._early = memoryview(early)
 
