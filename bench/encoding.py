@@ -35,7 +35,7 @@ def row(name: str, content: bytes, rate: float) -> str:
         metrics=metrics,
     )
     begun_s = time.thread_time()
-    is_packed = compressor.starts_packed(content[:HEAD_BYTES], is_near=False)
+    is_packed = compressor.starts_packed(content[:HEAD_BYTES])
     chosen_s = time.thread_time()
     wire_bytes = 0
     for start in range(0, len(content), block_bytes):

@@ -29,6 +29,10 @@ def block(index: int) -> memoryview:
     return memoryview(bytearray(CONTENT[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]))
 
 
+def nothing() -> None:
+    """Be told that bytes were hashed."""
+
+
 async def digest_at_the_end(hasher: WholeHasher) -> str:
     hasher.end()
     await hasher.run()
@@ -68,23 +72,23 @@ async def test_memory_that_cannot_wait_is_kept_only_if_all_before_it_is_here(
 ) -> None:
     hasher = WholeHasher(entry, "sha256")
 
-    assert not hasher.hash_soon(1, block(1), int)
-    assert hasher.hash_soon(0, block(0), int)
-    assert hasher.hash_soon(1, block(1), int)
+    assert not hasher.hash_soon(1, block(1), nothing)
+    assert hasher.hash_soon(0, block(0), nothing)
+    assert hasher.hash_soon(1, block(1), nothing)
 
 
 async def test_second_copy_of_a_block_is_not_kept(entry: StoredEdition) -> None:
     hasher = WholeHasher(entry, "sha256")
 
-    assert hasher.hash_soon(0, block(0), int)
-    assert not hasher.hash_soon(0, block(0), int)
+    assert hasher.hash_soon(0, block(0), nothing)
+    assert not hasher.hash_soon(0, block(0), nothing)
 
 
 async def test_early_block_whose_memory_is_wanted_is_read_again(entry: StoredEdition) -> None:
     fill(entry, CONTENT)
     hasher = WholeHasher(entry, "sha256")
     frame = block(1)
-    hasher.hash_soon(1, frame, int, can_wait=True)
+    hasher.hash_soon(1, frame, nothing, can_wait=True)
 
     assert hasher.forget(1)
     frame[:] = bytes(len(frame))
@@ -95,7 +99,7 @@ async def test_early_block_whose_memory_is_wanted_is_read_again(entry: StoredEdi
 async def test_block_that_comes_much_too_early_is_not_kept(entry: StoredEdition) -> None:
     hasher = WholeHasher(entry, "sha256")
 
-    assert not hasher.hash_soon(EARLY_BLOCKS_MAX + 1, block(1), int, can_wait=True)
+    assert not hasher.hash_soon(EARLY_BLOCKS_MAX + 1, block(1), nothing, can_wait=True)
     assert not hasher.forget(EARLY_BLOCKS_MAX + 1)
 
 
@@ -112,4 +116,4 @@ async def test_memory_is_given_back_when_nobody_wants_the_hash_any_more(
     await asyncio.wait([running])
 
     assert given_back == [1]
-    assert not hasher.hash_soon(0, block(0), int)
+    assert not hasher.hash_soon(0, block(0), nothing)
