@@ -222,3 +222,20 @@ async def test_each_file_of_a_bundle_counts_as_a_connection(fake: FakeSource) ->
     assert body.endswith(DATA[:5_000] * 20)
     assert fake.answering_max <= 3
     await source.close()
+
+
+async def test_each_page_of_a_listing_counts_as_a_connection(fake: FakeSource) -> None:
+    folders = [f"d{number}/" for number in range(8)]
+    fake.add("/top/", "".join(f'<a href="{each}">{each}</a>\n' for each in folders).encode())
+    page = b'<a href="f">f</a> 01-Jan-2025 00:00 5\n' + b" " * 5_000
+    for each in folders:
+        fake.add(f"/top/{each}", page, rate_bytes_per_s=50_000)
+    source = open_sources(
+        SourceOptions(budgets=(BudgetRule(hosts="127.0.0.1", connections_max=2),)), ()
+    )
+
+    members = await source.list_below(TaskSpec(url=fake.url("/top/")))
+
+    assert sorted(each.path for each in members) == [f"{each}f" for each in folders]
+    assert fake.answering_max == 2
+    await source.close()

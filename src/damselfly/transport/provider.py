@@ -1,5 +1,7 @@
 """Sources as providers: the one shape that everything that gives bytes of a source has."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -73,6 +75,10 @@ class Listing(Protocol):
         Raises:
             SourceError: It does not tell.
         """
+
+
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes what is held during one request; entering it waits until there may be one more."""
 
 
 class Source(Protocol):

@@ -1,13 +1,15 @@
 """A source that is asked within its budget, and left alone while it is ill; see core/budgeting.
 
 It wraps any kind of source in the same shape, so whoever reads need not know of it; the files of
-a bundle are asked for one by one, and counted so. Who must wait for a connection waits in line;
+a bundle and the pages of a listing are asked for one by one, and counted so. Who must wait for a connection waits in line;
 who asks a source that is ill is told at once.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, Self, TypeVar
 
 from damselfly.clock import local_minute, now_s
@@ -23,7 +25,7 @@ from damselfly.errors import (
 )
 from damselfly.telemetry.log import get_log
 from damselfly.transport.provider import SourceAnswer, SourceReading
-from damselfly.transport.sources.by_scheme import ListableSource
+from damselfly.transport.sources.by_scheme import KindOfSource
 from damselfly.transport.throttle import Throttle
 
 SERVER_ERRORS: Final = range(500, 600)
@@ -115,7 +117,7 @@ class Budgets:
 class BudgetedSource:
     """A kind of source with budgets and circuits."""
 
-    def __init__(self, source: ListableSource, budgets: Budgets) -> None:
+    def __init__(self, source: KindOfSource, budgets: Budgets) -> None:
         self._source = source
         self._budgets = budgets
 
@@ -155,29 +157,27 @@ class BudgetedSource:
     async def authorise(self, spec: TaskSpec) -> SourceAnswer:
         """Ask whether the source gives its content, as `Source.authorise`."""
         self._check(spec)
-        line = await self._enter(spec)
-        try:
+        async with self._turn(spec):
             return await self._told(spec, self._source.authorise(spec))
-        finally:
-            if line is not None:
-                line.leave()
 
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:
         """Ask whether the source still has this version, as `Source.validate`."""
         self._check(spec)
-        line = await self._enter(spec)
-        try:
+        async with self._turn(spec):
             return await self._told(spec, self._source.validate(spec, validators))
-        finally:
-            if line is not None:
-                line.leave()
 
     async def list_below(self, spec: TaskSpec) -> list[Member]:
-        """Return all files below an address, as `Listing.list_below`: over one connection."""
+        """Return all files below an address, as `Listing.list_below`."""
         self._check(spec)
+        turn = partial(self._turn, spec)
+        return await self._told(spec, self._source.list_below(spec, turn=turn))
+
+    @asynccontextmanager
+    async def _turn(self, spec: TaskSpec) -> AsyncIterator[None]:
+        """Hold a connection of the budget inside the block."""
         line = await self._enter(spec)
         try:
-            return await self._told(spec, self._source.list_below(spec))
+            yield
         finally:
             if line is not None:
                 line.leave()

@@ -1,6 +1,7 @@
 """All kinds of sources behind one shape: which one is asked follows from the scheme of a URL."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Final, Protocol
 
 from damselfly.clock import now_s
@@ -8,7 +9,7 @@ from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.core.urls import WEB, split_form
 from damselfly.errors import TaskSpecError
-from damselfly.transport.provider import Listing, Source, SourceAnswer, SourceReading
+from damselfly.transport.provider import Listing, Source, SourceAnswer, SourceReading, Turn
 from damselfly.transport.sources.accounts import Accounts
 from damselfly.transport.sources.bundles import BundleSource
 from damselfly.transport.sources.http import HttpSource
@@ -25,6 +26,18 @@ SCHEMES: Final = (*WEB, *objects.SCHEMES, "hf", "oci", "file")
 
 class ListableSource(Source, Listing, Protocol):
     """A source that can list."""
+
+
+class KindOfSource(Source, Protocol):
+    """What knows one kind of source."""
+
+    async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
+        """Return all files below an address, as `Listing.list_below`.
+
+        Args:
+            spec: The address.
+            turn: Held during each request that this takes.
+        """
 
 
 class Sources:
@@ -44,12 +57,12 @@ class Sources:
         find_urls: FindUrls,
         connect_timeout_s: float,
         stall_timeout_s: float,
-        wrap: Callable[[ListableSource], ListableSource] = lambda kind: kind,
+        wrap: Callable[[KindOfSource], ListableSource] = lambda kind: kind,
     ) -> None:
         self.http = http
         self._wrap = wrap
         # {scheme: what makes its source}: a kind that nobody asks costs nothing.
-        self._makers: dict[str, Callable[[], ListableSource]] = {
+        self._makers: dict[str, Callable[[], KindOfSource]] = {
             "hf": lambda: HubSource(http, accounts, endpoint=hub_endpoint),
             "oci": lambda: RegistrySource(http, accounts, find_urls=find_urls),
             "file": lambda: FileSource(folders, stall_timeout_s=stall_timeout_s),
@@ -117,7 +130,7 @@ class Sources:
             self._made[scheme] = self._wrap(self._maker(spec, scheme)())
         return self._made[scheme]
 
-    def _maker(self, spec: TaskSpec, scheme: str) -> Callable[[], ListableSource]:
+    def _maker(self, spec: TaskSpec, scheme: str) -> Callable[[], KindOfSource]:
         if scheme in self._makers:
             return self._makers[scheme]
         if not has_file_system(scheme):

@@ -7,6 +7,7 @@ folder, everybody may have who may ask it.
 import asyncio
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import DamselflyError, SourceRefusedError, SourceUnreachableError
-from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.chunks import ChunkReading, answer_for, pieces_of
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
@@ -77,9 +78,10 @@ class FileSource:
         with file:
             return _answer(os.fstat(file.fileno()))
 
-    async def list_below(self, spec: TaskSpec) -> list[Member]:
-        """List the files below a folder; see `provider.Listing`."""
-        return await asyncio.to_thread(self._list, spec)
+    async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
+        """List the files below a folder; see `KindOfSource`."""
+        async with turn():
+            return await asyncio.to_thread(self._list, spec)
 
     async def close(self) -> None:
         """There is nothing to close."""

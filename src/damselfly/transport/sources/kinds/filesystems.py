@@ -8,6 +8,7 @@ import asyncio
 import importlib
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, BinaryIO, Final, TypeVar
@@ -22,7 +23,7 @@ from damselfly.errors import (
     SourceUnreachableError,
     TaskSpecError,
 )
-from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.accounts import Accounts, user_of
 from damselfly.transport.sources.chunks import ChunkReading, answer_for, in_turn, pieces_of
 
@@ -112,8 +113,8 @@ class FileSystemSource:
         except SourceRefusedError as exc:
             return SourceAnswer.of_refusal(exc)
 
-    async def list_below(self, spec: TaskSpec) -> list[Member]:
-        """List the files below a folder; see `provider.Listing`."""
+    async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
+        """List the files below a folder; see `KindOfSource`."""
 
         def find(fs: Any) -> list[Member]:  # noqa: ANN401
             top = _path_of(fs, spec).rstrip("/")
@@ -129,7 +130,8 @@ class FileSystemSource:
                 members.append(Member(path=path, url=url, size_bytes=size, version=version))
             return members
 
-        return await self._call(spec, find)
+        async with turn():
+            return await self._call(spec, find)
 
     async def _info(self, spec: TaskSpec) -> dict[str, Any]:
         info: dict[str, Any] = await self._call(spec, lambda fs: _fresh_info(fs, spec))

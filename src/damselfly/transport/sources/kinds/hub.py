@@ -6,6 +6,7 @@ its commit, and of a large one the SHA-256. The tree of a revision is its listin
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -16,7 +17,7 @@ import msgspec
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import SourceBrokenError, SourceRefusedError, TaskSpecError
-from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.accounts import Accounts
 from damselfly.transport.sources.http import HttpReading, HttpSource
 
@@ -113,19 +114,20 @@ class HubSource:
         """Ask whether the hub would answer; see `provider.Source`."""
         return await self._http.authorise(self._asked(spec))
 
-    async def list_below(self, spec: TaskSpec) -> list[Member]:
-        """List a repository, or a folder of it, at one commit; see `provider.Listing`."""
+    async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
+        """List a repository, or a folder of it, at one commit; see `KindOfSource`."""
         place = HubPlace.parse(spec)
         shown = self._accounts.shown(spec)
         endpoint = self._endpoint_of(spec)
         url = place.api_url(endpoint, "revision", at=place.revision)
-        answer = await self._json(replace(shown, url=url), spec)
+        async with turn():
+            answer = await self._json(replace(shown, url=url), spec)
         commit = _decoded(answer[0], _Revision, spec).sha
         tree = place.api_url(endpoint, "tree", at=commit)
         if place.path:
             tree += f"/{quote(place.path)}"
         members: list[Member] = []
-        async for page in self._pages(replace(shown, url=f"{tree}?recursive=true"), spec):
+        async for page in self._pages(replace(shown, url=f"{tree}?recursive=true"), spec, turn):
             members += [
                 _member(replace(place, revision=commit), entry)
                 for entry in _decoded(page, list[_TreeEntry], spec)
@@ -136,9 +138,10 @@ class HubSource:
     async def close(self) -> None:
         """The connections are those of HTTP."""
 
-    async def _pages(self, asked: TaskSpec, spec: TaskSpec) -> AsyncIterator[bytes]:
+    async def _pages(self, asked: TaskSpec, spec: TaskSpec, turn: Turn) -> AsyncIterator[bytes]:
         while True:
-            body, link = await self._json(asked, spec)
+            async with turn():
+                body, link = await self._json(asked, spec)
             yield body
             following = _NEXT.search(link)
             if not following:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import OrderedDict
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from damselfly.errors import (
     SourceUnreachableError,
     TaskSpecError,
 )
-from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.accounts import (
     ACCESS_KEY,
     SECRET_KEY,
@@ -114,13 +115,18 @@ class ObjectSource:
             status=OK, size_bytes=meta["size"], validators=_validators(meta), accepts_ranges=True
         )
 
-    async def list_below(self, spec: TaskSpec) -> list[Member]:
-        """List the objects whose keys begin as the URL says; see `provider.Listing`."""
+    async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
+        """List the objects whose keys begin as the URL says; see `KindOfSource`."""
         prefix = _key_of(spec)
         scheme, bucket = urlsplit(spec.url)[:2]
         members = []
         try:
-            async for metas in self._store(spec).list(prefix or None, chunk_size=LIST_CHUNK):
+            pages = self._store(spec).list(prefix or None, chunk_size=LIST_CHUNK).__aiter__()
+            while True:
+                async with turn():
+                    metas = await anext(pages, None)
+                if metas is None:
+                    break
                 for meta in metas:
                     key = meta["path"]
                     path = key.removeprefix(prefix.rstrip("/")).lstrip("/") or key

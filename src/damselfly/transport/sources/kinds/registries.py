@@ -4,9 +4,9 @@ The folder is an OCI image layout, so every tool that reads those can read it. B
 manifests are named by their digests, so they are one swarm with what engines pull.
 """
 
-import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from damselfly.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
-from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.accounts import Accounts, basic, user_of
 from damselfly.transport.sources.chunks import read_whole
 from damselfly.transport.sources.http import HttpReading, HttpSource
@@ -84,12 +84,12 @@ class RegistrySource:
         """Ask whether the registry would answer; see `provider.Source`."""
         return await self._answer(spec, self._http.authorise)
 
-    async def list_below(self, spec: TaskSpec) -> list[Member]:
-        """List the image layout of a manifest and all that it names; see `provider.Listing`."""
+    async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
+        """List the image layout of a manifest and all that it names; see `KindOfSource`."""
         place = _place_of(spec)
         base = f"oci://{host_of(spec.url)}/{place.name}"
         found: dict[str, Member] = {}
-        top, media_type, size = await self._walk(spec, base, found, depth=0)
+        top, media_type, size = await self._walk(spec, base, found, turn=turn, depth=0)
         reference = {"org.opencontainers.image.ref.name": place.tag} if place.tag else {}
         index = {
             "schemaVersion": 2,
@@ -115,13 +115,13 @@ class RegistrySource:
         self._logins.clear()
 
     async def _walk(
-        self, spec: TaskSpec, base: str, found: dict[str, Member], *, depth: int
+        self, spec: TaskSpec, base: str, found: dict[str, Member], *, turn: Turn, depth: int
     ) -> tuple[Digest, str, int]:
         """Find a manifest and all that it names; return what an index says of it."""
         if depth > DEPTH_MAX:
             reason = "its indexes name indexes without end"
             raise SourceBrokenError(url=spec.display_url, reason=reason)
-        async with await self.read(spec) as reading:
+        async with turn(), await self.read(spec) as reading:
             body = await read_whole(reading, bytes_max=MANIFEST_BYTES_MAX, url=spec.display_url)
         digest = Digest("sha256", hashlib.sha256(body).hexdigest())
         try:
@@ -136,7 +136,7 @@ class RegistrySource:
         for image in children.images:
             if str(image.digest) not in found:
                 below = replace(spec, url=f"{base}@{image.digest}")
-                await self._walk(below, base, found, depth=depth + 1)
+                await self._walk(below, base, found, turn=turn, depth=depth + 1)
         return digest, media_type, len(body)
 
     async def _answer(
@@ -199,7 +199,7 @@ class RegistrySource:
         url = token_url(words, [f"repository:{repository}:pull"])
         bearer = [pair for pair in given if pair[1].lower().startswith("bearer ")]
         asked = TaskSpec(url=url, headers=() if bearer else given)
-        with contextlib.suppress(msgspec.MsgspecError, SourceRefusedError):
+        with suppress(msgspec.MsgspecError, SourceRefusedError):
             async with await self._http.read(asked) as reading:
                 body = await read_whole(reading, bytes_max=1 << 20, url=asked.display_url)
             told = msgspec.json.decode(body, type=dict[str, object])

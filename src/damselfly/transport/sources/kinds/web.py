@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
@@ -10,7 +11,7 @@ from damselfly.core.members import Member, is_safe_path
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.core.urls import display_url
 from damselfly.errors import SourceBrokenError
-from damselfly.transport.provider import SourceAnswer, SourceReading
+from damselfly.transport.provider import SourceAnswer, SourceReading, Turn
 from damselfly.transport.sources.accounts import Accounts
 from damselfly.transport.sources.chunks import read_whole
 from damselfly.transport.sources.http import HttpSource
@@ -54,11 +55,11 @@ class WebSource:
         """Ask whether it would answer; see `provider.Source`."""
         return await self._http.authorise(self._accounts.shown(spec))
 
-    async def list_below(self, spec: TaskSpec) -> list[Member]:
-        """Follow index pages downwards; see `provider.Listing`."""
+    async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
+        """Follow index pages downwards; see `KindOfSource`."""
 
         async def read_page(page: TaskSpec) -> bytes:
-            async with await self.read(page) as reading:
+            async with turn(), await self.read(page) as reading:
                 return await read_whole(reading, bytes_max=PAGE_BYTES_MAX, url=page.display_url)
 
         try:
