@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from damselfly.core.bundling import BundleAddress
 from damselfly.core.task import TaskSpec
 from damselfly.errors import (
     SettingsError,
+    SourceChangedError,
     SourceRefusedError,
     SourceUnreachableError,
     TaskSpecError,
@@ -184,3 +186,37 @@ async def test_a_large_file_of_a_hub_has_its_sha256_and_keeps_the_token_at_home(
 )
 def test_checksums_that_sources_tell(headers: dict[str, str], checksum: str) -> None:
     assert checksum_told(headers) == checksum
+
+
+async def test_after_a_file_of_a_bundle_has_changed_its_folder_is_listed_again() -> None:
+    files = {f"f{number}": random_bytes(1000, seed=number) for number in range(5)}
+    sources = sources_with()
+    async with FakeSource() as fake:
+
+        def put(name: str, data: bytes) -> None:
+            files[name] = data
+            fake.add(f"/top/{name}", data)
+
+        def put_page() -> None:
+            lines = [
+                f'<a href="{name}">{name}</a> 01-Jan-2025 00:00 {len(data)}'
+                for name, data in files.items()
+            ]
+            fake.add("/top/", "\n".join(lines).encode())
+
+        for name, data in files.items():
+            put(name, data)
+        put_page()
+        bundle = TaskSpec(url=BundleAddress(folder_url=fake.url("/top/")).url)
+        first = await sources.read(bundle)
+        put("f4", random_bytes(1100, seed=9))
+        put_page()
+
+        with pytest.raises(SourceChangedError):
+            async with first:
+                await body_of(first)
+        async with await sources.read(bundle) as second:
+            body = await body_of(second)
+
+    assert body.endswith(b"".join(files.values()))
+    await sources.close()

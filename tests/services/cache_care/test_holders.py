@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from damselfly.services.cache_care.importing import import_content
+from damselfly.services.cache_care.importing import import_content, imported_edition
 from damselfly.services.hosting.host_cache import caring, import_told
 from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import CacheOptions, DaemonOptions
+from damselfly.services.seeding.storing import store_block
 from damselfly.wire import session_messages as wire
 from damselfly.wire.cache_messages import ImportOrder
 from damselfly.wire.local_messages import DownloadRequest
@@ -102,3 +103,29 @@ async def test_an_import_that_lies_is_not_taken_over(tmp_path: Path) -> None:
 
         host.tell(told)
         await until(lambda: bool(list((tmp_path / "supernode" / "editions").glob("*/*/*/content"))))
+
+
+async def test_what_a_host_gave_of_an_import_is_no_part_of_a_download(tmp_path: Path) -> None:
+    """A host tells a digest that its bytes do not have, and stops giving them midway."""
+    digest = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+    edition = imported_edition(ImportOrder(digest=digest, size_bytes=len(DATA), name="f"))
+    async with (
+        FakeSource() as source,
+        a_supernode(tmp_path) as supernode,
+        a_host(tmp_path, "a", supernode) as liar,
+        a_host(tmp_path, "b", supernode) as other,
+    ):
+        source.add("/f", DATA)
+        await until(lambda: liar.is_connected)
+        entry = liar._store.open(edition)
+        store_block(entry, 0, bytes(edition.block_bytes), None)
+        liar.tell(import_told(entry, url="", tag=""))
+        taken = (tmp_path / "supernode" / "editions").glob
+        await until(lambda: any(each.stat().st_size for each in taken("*/*/*/journal")))
+
+        request = DownloadRequest(url=source.url("/f"), digest=digest)
+        finished = await other.downloads.get(request, lambda _: None)
+
+        assert Path(finished.content_path).read_bytes() == DATA
+        other.downloads.release(finished.download_id)
+        entry.unpin()

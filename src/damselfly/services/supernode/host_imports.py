@@ -2,10 +2,15 @@
 
 A host that imported a file tells so. The SuperNode takes it over from there, once, and from then
 on gives it like everything else. Which ones it takes says `core/caching/imports.py`.
+
+No host is believed: until the whole has been hashed it lies under a name that nobody asks for. So
+a download that begins meanwhile cannot go on from blocks that may be anything.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -18,6 +23,7 @@ from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
     ParentBusyError,
+    ParentError,
     RemoteProtocolError,
     UsageError,
 )
@@ -97,10 +103,9 @@ class HostImports:
     ) -> None:
         try:
             async with self._slots:
-                entry = await asyncio.to_thread(self._store.open, edition)
+                entry = await self._bring(host, edition)
                 try:
-                    await self._fill(host, entry)
-                    await asyncio.to_thread(self._seal, entry)
+                    await asyncio.to_thread(self._mark, entry)
                 finally:
                     entry.unpin()
         except DamselflyError as exc:
@@ -117,18 +122,31 @@ class HostImports:
         Raises:
             DamselflyError: It cannot be had there, or somebody waits for it by now.
         """
-        entry = await asyncio.to_thread(self._store.open, edition)
-        try:
-            await self._fill(host, entry, pace)
-            await asyncio.to_thread(entry.seal, edition.digest)
-        except BaseException:
-            entry.unpin()
-            self._store.drop(entry)  # nobody knows whether its blocks are right
-            raise
-        return entry
+        return await self._bring(host, edition, pace)
 
-    async def _fill(self, host: Host, entry: StoredEdition, pace: Pace | None = None) -> None:
-        edition = entry.edition
+    async def _bring(self, host: Host, edition: Edition, pace: Pace | None = None) -> StoredEdition:
+        """Return a content that a host has whole, sealed and pinned.
+
+        Raises:
+            ParentError: The host gave a part of it, which is kept for the next time.
+            DamselflyError: It cannot be had there, or somebody waits for it by now.
+        """
+        unproven = await asyncio.to_thread(self._store.open, _unproven(edition))
+        is_kept = False
+        try:
+            await self._fill(host, edition, unproven, pace)
+            return await asyncio.to_thread(self._adopt, unproven, edition)
+        except ParentError:
+            is_kept = True
+            raise
+        finally:
+            unproven.unpin()
+            if not is_kept:
+                self._store.drop(unproven)
+
+    async def _fill(
+        self, host: Host, edition: Edition, entry: StoredEdition, pace: Pace | None
+    ) -> None:
         assert edition.digest is not None
         hasher = new_hasher(edition.digest.algorithm)
         for index in range(edition.layout.block_count):
@@ -143,7 +161,6 @@ class HostImports:
             await asyncio.to_thread(hasher.update, plain)
         actual = Digest(edition.digest.algorithm, hasher.hexdigest())
         if actual != edition.digest:
-            self._store.drop(entry)
             raise DigestMismatchError(expected=str(edition.digest), actual=str(actual))
 
     async def _fetch(
@@ -157,10 +174,29 @@ class HostImports:
                 await asyncio.sleep(exc.retry_after_s)
         return await fetch()
 
-    def _seal(self, entry: StoredEdition) -> None:
-        entry.seal(entry.edition.digest)
+    def _adopt(self, proven: StoredEdition, edition: Edition) -> StoredEdition:
+        """Give a content its own name, now that it is right; what is there already may stay."""
+        entry = self._store.open(edition)
+        try:
+            for index in range(edition.layout.block_count):
+                body = proven.read_span(edition.layout.span(index))
+                stored = store_block(entry, index, body, proven.digest_of(index))
+                assert stored is not None, "the disk changed a block that was right a moment ago"
+            entry.seal(edition.digest)
+        except BaseException:
+            entry.unpin()
+            raise
+        return entry
+
+    def _mark(self, entry: StoredEdition) -> None:
         entry.mark_imported()
         entry.mark_validated(self._now_wall_s())
+
+
+def _unproven(edition: Edition) -> Edition:
+    """Return the same content under a name that nobody asks for."""
+    name = hashlib.sha256(f"unproven\n{edition.edition_id}".encode()).hexdigest()
+    return replace(edition, task_id=TaskId(name), edition_id=EditionId(name[:32]))
 
 
 def edition_of(message: wire.Imported) -> Edition:

@@ -58,6 +58,10 @@ class RecentListings:
                 del self._known[next(iter(self._known))]
         return members
 
+    def forget(self, folder: TaskSpec) -> None:
+        """What was listed is not so any more."""
+        self._known.pop((folder.url, folder.headers), None)
+
 
 class ListingSource:
     """Gives listings of sources that can list."""
