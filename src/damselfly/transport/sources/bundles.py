@@ -146,7 +146,7 @@ class BundleSource:
                 before, position = position, position + (member.size_bytes or 0)
                 if position <= start_byte or before >= stop_byte:
                     continue
-                reading = asyncio.ensure_future(self._read_member(bundle, member))
+                reading = asyncio.ensure_future(self._read_listed(bundle, member))
                 waiting.append((before, reading))
                 if len(waiting) >= FILES_AHEAD:
                     yield await _next_of(waiting, start_byte, stop_byte)
@@ -157,6 +157,13 @@ class BundleSource:
                 reading.cancel()
             if waiting:
                 await asyncio.wait([reading for _, reading in waiting])
+
+    async def _read_listed(self, bundle: _Bundle, member: Member) -> bytes:
+        try:
+            return await self._read_member(bundle, member)
+        except SourceChangedError:
+            self._listings.forget(bundle.folder)
+            raise
 
     async def _read_member(self, bundle: _Bundle, member: Member) -> bytes:
         spec = _request_for(bundle.folder, member)
