@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,3 +78,15 @@ def test_a_stream_that_ends_early_makes_no_output(tmp_path: Path) -> None:
         Output(str(tmp_path / "file")).copy(io.BytesIO(DATA), len(DATA) + 1)
 
     assert not list(tmp_path.iterdir())
+
+
+def test_an_output_for_which_there_is_room_in_part_is_none(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) - 1, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="too large"):
+            Output(str(tmp_path / "file")).write(DATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert list(tmp_path.iterdir()) == []

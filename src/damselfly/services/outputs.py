@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from damselfly.storage.store import StoredEdition  # not for dfget
 
 READ_BYTES: Final = 1 << 20
+NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Output:
@@ -73,8 +74,14 @@ class Output:
         Raises:
             OutputError: It cannot be written.
         """
-        with self._whole(), open(self._part, "xb", buffering=0) as file:
-            file.write(data)
+        with self._whole():
+            file = os.open(self._part, NEW, 0o666)
+            try:
+                left = memoryview(data)
+                while left:  # a disk that fills up takes a part first, and then says so
+                    left = left[os.write(file, left) :]
+            finally:
+                os.close(file)
 
     def _open_to_others(self) -> None:
         """Give a link the rights of a new file: the cache's folder is closed, its files may be."""
