@@ -190,3 +190,27 @@ async def test_a_listing_that_leads_out_of_its_folder_is_refused(site: Site) -> 
         assert ended.code == 70
         assert "path that cannot be" in ended.err
         assert not site.path("evil").exists()
+
+
+async def test_files_are_written_while_later_ones_are_still_read(site: Site) -> None:
+    files = {f"f{number:02}.bin": random_bytes(100_000, seed=number) for number in range(40)}
+    async with FakeSource() as source:
+        add_folder(source, files)
+        last = source.contents["/top/f39.bin"]
+        last.is_stalled_at_head = True
+        supernode = await site.supernode()
+        daemon = await site.daemon("ann", supernode.address)
+
+        running = asyncio.ensure_future(
+            dfget("-r", source.url("/top/"), "--socket", daemon.socket, "-O", site.path("out"))
+        )
+        async with asyncio.timeout(60):
+            while not (site.path("out") / "f00.bin").exists():
+                await asyncio.sleep(0.05)
+        grown = random_bytes(120_000, seed=77)
+        last.change(grown)
+        last.release()
+        ended = await running
+
+        assert ended.code == 0, ended.err
+        assert found_in(site.path("out")) == files | {"f39.bin": grown}

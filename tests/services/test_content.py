@@ -157,3 +157,13 @@ def test_stretch_is_sent_in_pieces_unless_it_lies_packed(tmp_path: Path) -> None
         assert read == random_bytes(1000, seed=1)[100:350]
     packed = Stretch(None, 100, 250)
     assert list(packed.pieces(100)) == [packed]
+
+
+async def test_what_is_sent_comes_in_order_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "content"
+    path.write_bytes(random_bytes(200_000, seed=1))
+    with path.open("rb") as file:
+        bodies = [bytes(each) async for each in Stretch(file, 100, 150_000).bodies()]
+
+    assert b"".join(bodies) == random_bytes(200_000, seed=1)[100:150_100]
+    assert len(bodies) > 1

@@ -46,6 +46,9 @@ async def test_a_content_is_open_as_long_as_its_connection(tmp_path: Path) -> No
             there = f"{url}/{opened.content_id}/bytes"
             async with client.get(f"{there}?start=10&stop=20") as part:
                 assert await part.read() == DATA[10:20]
+            async with client.get(f"{url}/{opened.content_id}/reach?start=10") as reach:
+                assert (await reach.read()).split()[-1] == str(len(DATA)).encode()
+            assert Path(opened.content_path).read_bytes() == DATA
             async with client.get(f"{there}?start=9999999") as beyond:
                 assert await beyond.read() == b""
             async with client.get(f"{there}?start=-1") as wrong:

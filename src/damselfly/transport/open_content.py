@@ -1,10 +1,12 @@
 """A content of the daemon that a program reads while it comes.
 
 One connection keeps it open; a second one carries bytes from where the program reads, on and on,
-until it reads elsewhere. So what is needed next is what the swarm is asked for next.
+until it reads elsewhere. So what is needed next is what the swarm is asked for next. Who may read
+the daemon's cache reads the bytes there, and the second connection only tells how far they are.
 """
 
 import contextlib
+import os
 import socket
 from typing import BinaryIO, Final
 
@@ -50,8 +52,11 @@ class OpenContent:
         connection.sendall(head.encode() + body)
         self._told = connection.makefile("rb")
         self.opened = self._read_opened()
-        self._bytes: BinaryIO | None = None  # the answer that carries bytes, and where it is
-        self._at = 0
+        path = self.opened.content_path
+        self._file = os.open(path, os.O_RDONLY) if os.access(path, os.R_OK) else None
+        self._answer: BinaryIO | None = None  # the second connection, from where, and how far
+        self._from = self._at = 0
+        self._next = 0  # what `read` returns next
 
     def _read_opened(self) -> ContentOpened:
         status, _ = read_head(self._told)
@@ -76,29 +81,50 @@ class OpenContent:
         if count <= 0:
             return b""
         try:
-            data = self._stream(start_byte).read(count)
+            read = self._from_answer if self._file is None else self._from_file
+            data = read(start_byte, count)
         except OSError as exc:
             raise self._failure() from exc
-        self._at += len(data)
+        self._next = start_byte + len(data)
         if len(data) < count and size >= 0:
             raise self._failure()
         return data
 
-    def _stream(self, start_byte: int) -> BinaryIO:
-        """Return what carries bytes, at a position."""
+    def read(self, count: int) -> bytes:
+        """Return the next so many bytes, as `read_at`."""
+        return self.read_at(self._next, count)
+
+    def _from_answer(self, start_byte: int, count: int) -> bytes:
+        """Return bytes as the daemon sends them."""
         skipped = start_byte - self._at
-        if self._bytes is not None and 0 <= skipped <= SKIP_BYTES_MAX:
-            self._at += len(self._bytes.read(skipped))
-            if self._at == start_byte:
-                return self._bytes
+        if self._answer is not None and 0 <= skipped <= SKIP_BYTES_MAX:
+            self._at += len(self._answer.read(skipped))
+        if self._answer is None or self._at != start_byte:
+            self._answer = self._ask("bytes", start_byte)
+        data = self._answer.read(count)
+        self._at += len(data)
+        return data
+
+    def _from_file(self, start_byte: int, count: int) -> bytes:
+        """Return bytes of the daemon's file, as soon as it says that they are there."""
+        assert self._file is not None
+        if self._answer is None or not self._from <= start_byte <= self._at + SKIP_BYTES_MAX:
+            self._answer = self._ask("reach", start_byte)
+            self._from = start_byte
+        while self._at < start_byte + count and (line := self._answer.readline(LINE_BYTES_MAX)):
+            self._at = int(line)
+        return os.pread(self._file, max(min(count, self._at - start_byte), 0), start_byte)
+
+    def _ask(self, what: str, start_byte: int) -> BinaryIO:
+        """Open the second connection anew, at a position."""
         self._end_stream()
         connection = self._client.connect()
         connection.settimeout(None)
-        what = f"/v1/contents/{self.opened.content_id}/bytes?start={start_byte}"
+        asked = f"/v1/contents/{self.opened.content_id}/{what}?start={start_byte}"
         with connection:
-            connection.sendall(f"GET {what} HTTP/1.0\r\n\r\n".encode())
+            connection.sendall(f"GET {asked} HTTP/1.0\r\n\r\n".encode())
             answer = connection.makefile("rb")
-        self._bytes, self._at = answer, start_byte
+        self._at = start_byte
         self._skip_head(answer)
         return answer
 
@@ -122,12 +148,15 @@ class OpenContent:
         return DaemonUnreachableError(socket=self._client.path, reason=reason)
 
     def _end_stream(self) -> None:
-        if self._bytes is not None:
-            self._bytes.close()
-            self._bytes = None
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
 
     def close(self) -> None:
         """Give it up."""
         self._end_stream()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
         self._told.close()
         self._holding.close()

@@ -8,7 +8,9 @@ it is no longer needed. Closing the connection before the end gives the download
 
 `POST /v1/contents` carries a `DownloadRequest`, too; the answer is a `ContentOpened`, and later
 perhaps a `DownloadFailed`. While the connection is open the content can be read at
-`GET /v1/contents/{content_id}/bytes?start=…&stop=…`, each byte as soon as it is there.
+`GET /v1/contents/{content_id}/bytes?start=…&stop=…`, each byte as soon as it is there. Who may
+read `content_path` takes them from that file; `GET /v1/contents/{content_id}/reach?start=…` tells
+how far they are there, by a line of digits each time that there are more.
 """
 
 import msgspec
@@ -170,6 +172,7 @@ class ContentOpened(msgspec.Struct, kw_only=True, tag_field="kind", tag="opened"
         edition_id: The version that is read.
         etag: What the source said of it.
         digest: Of the whole, if known.
+        content_path: A file in which the bytes lie, as far as they are there; empty: there is none.
     """
 
     content_id: str
@@ -178,6 +181,7 @@ class ContentOpened(msgspec.Struct, kw_only=True, tag_field="kind", tag="opened"
     edition_id: str
     etag: str = ""
     digest: str = ""
+    content_path: str = ""
 
 
 DownloadReport = DownloadProgress | DownloadFinished | DownloadFailed | ContentOpened

@@ -98,6 +98,14 @@ def test_a_file_is_downloaded_whole_with_its_progress(
     assert (tmp_path / "g").read_bytes() == DATA
 
 
+@pytest.fixture(params=["from the cache's file", "over the socket"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as one who may read the cache, or may not; root always may."""
+    if request.param == "over the socket":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+
+
+@pytest.mark.usefixtures("way")
 def test_a_file_is_read_from_anywhere(served: Served, client: damselfly.Client) -> None:
     url = served.add("/f", DATA)
 
@@ -119,6 +127,7 @@ def test_a_file_is_read_from_anywhere(served: Served, client: damselfly.Client) 
             file.seek(-1)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_file_is_read_while_its_source_still_sends(
     served: Served, client: damselfly.Client
 ) -> None:
@@ -130,6 +139,7 @@ def test_a_file_is_read_while_its_source_still_sends(
         assert file.read() == DATA[1_000_000:]
 
 
+@pytest.mark.usefixtures("way")
 def test_a_source_that_tells_no_length_is_read_to_its_end(
     served: Served, client: damselfly.Client
 ) -> None:

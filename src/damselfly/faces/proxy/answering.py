@@ -21,7 +21,6 @@ from damselfly.wire.byte_ranges import format_content_range, parse_range
 
 OK, PARTIAL = 200, 206
 FROM_HEADER: Final = "X-Damselfly-From"
-PIECE_BYTES: Final = 64 << 10  # what a processor's cache holds until the requester has read it
 
 log = get_log()
 
@@ -156,8 +155,7 @@ async def _send(request: web.BaseRequest, response: web.StreamResponse, stretch:
     unpacks on one core, would fetch every page from main memory itself. It needs a tenth less
     time with bytes that were just copied on another core (bench/pull.py, decision 0030).
     """
-    for piece in stretch.pieces(PIECE_BYTES):
+    async for data in stretch.bodies():
         if request.transport is None or request.transport.is_closing():
             raise ConnectionResetError("the requester has gone")
-        data = piece.read_if_cached()
-        await response.write(await asyncio.to_thread(piece.read) if data is None else data)
+        await response.write(data)

@@ -8,7 +8,7 @@ the whole has been checked. So a content that is not what it promised never gets
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
@@ -23,6 +23,7 @@ from damselfly.wire.packed_block import is_plain
 
 _readers: Final = itertools.count()
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
+PIECE_BYTES: Final = 64 << 10  # what a processor's cache holds until the requester has read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,12 @@ class Stretch:
         if len(data) != self.count:
             raise StorageDamagedError(path=self.file.name, what="it is shorter than it was")
         return data
+
+    async def bodies(self) -> AsyncIterator[bytes | bytearray]:
+        """Yield the bytes in pieces; those that must be waited for are read in threads."""
+        for piece in self.pieces(PIECE_BYTES):
+            data = piece.read_if_cached()
+            yield await asyncio.to_thread(piece.read) if data is None else data
 
     def read_if_cached(self) -> bytes | bytearray | None:
         """Return the bytes, None if that would mean to wait for the disk or to decode them."""
@@ -94,6 +101,11 @@ class Content:
     def edition(self) -> Edition:
         """The version that is read."""
         return self._entry.edition
+
+    @property
+    def content_path(self) -> str:
+        """The file in which it lies in plain, as far as it is here; empty: there is none."""
+        return self._entry.content_path
 
     @property
     def size_bytes(self) -> int | None:

@@ -5,6 +5,7 @@ behind. What ends it early is told on that connection.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from damselfly.errors import DamselflyError
 from damselfly.services.cache_care.routes import failed
-from damselfly.services.downloading.content import Content
+from damselfly.services.downloading.content import Content, Stretch
 from damselfly.services.downloading.downloads import Downloads
 from damselfly.telemetry.log import get_log
 from damselfly.wire.local_messages import ContentOpened, decode_request, encode_line
@@ -40,6 +41,7 @@ class LocalContents:
         """Add the routes."""
         app.router.add_post("/v1/contents", self._post)
         app.router.add_get("/v1/contents/{content_id}/bytes", self._bytes)
+        app.router.add_get("/v1/contents/{content_id}/reach", self._reach)
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         """Open a content, and keep it open while the connection is."""
@@ -72,6 +74,7 @@ class LocalContents:
             edition_id=edition.edition_id,
             etag=edition.validators.etag,
             digest=str(content.digest or ""),
+            content_path=content.content_path,
         )
         try:
             await response.write(encode_line(told))
@@ -80,6 +83,24 @@ class LocalContents:
             del self._open[content_id]
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
+        """Send bytes as they come."""
+        return await self._follow(request, Stretch.bodies)
+
+    async def _reach(self, request: web.Request) -> web.StreamResponse:
+        """Say how far bytes are there, as they come."""
+        reach = _number(request, "start") or 0
+
+        async def line(stretch: Stretch) -> AsyncIterator[bytes]:
+            nonlocal reach
+            reach += stretch.count
+            yield b"%d\n" % reach
+
+        return await self._follow(request, line)
+
+    async def _follow(
+        self, request: web.Request, told: Callable[[Stretch], AsyncIterator[bytes | bytearray]]
+    ) -> web.StreamResponse:
+        """Answer with what is told of each stretch, as soon as it is there."""
         opened = self._open.get(request.match_info["content_id"])
         if opened is None:
             raise web.HTTPNotFound(text="there is no such content open\n")
@@ -91,7 +112,8 @@ class LocalContents:
             size = opened.content.size_bytes
             if size is None or start < size:
                 async for stretch in opened.content.stretches(start, stop):
-                    await response.write(await asyncio.to_thread(stretch.read))
+                    async for data in told(stretch):
+                        await response.write(data)
             await response.write_eof()
         except DamselflyError as exc:
             if not opened.failure.done():

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 
-from damselfly.faces.cli.folders.getting import OnProgress
+from damselfly.faces.cli.folders.getting import OnProgress, Read
 from damselfly.services.hosting.ephemeral import peer_options_of
 from damselfly.services.hosting.peer_host import PeerHost, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
@@ -35,6 +35,24 @@ class AsPeer:
             Output(path).place_entry(entry)
         finally:
             self._loop.call_soon_threadsafe(self._host.downloads.release, finished.download_id)
+        return finished
+
+    def read(
+        self,
+        request: DownloadRequest,
+        on_progress: OnProgress,
+        take: Callable[[Read], None],
+        *,
+        spare_path: str,
+    ) -> DownloadFinished:
+        """Download into a file, and let `take` read that; see `Getter`."""
+        path = Path(spare_path)
+        try:
+            finished = self.get(request, spare_path, on_progress)
+            with path.open("rb") as file:
+                take(file.read)
+        finally:
+            path.unlink(missing_ok=True)
         return finished
 
 

@@ -17,14 +17,20 @@ import msgspec
 from damselfly.core.bundling import BundleAddress, Split, split
 from damselfly.core.members import Member
 from damselfly.core.urls import shown_at
-from damselfly.errors import DamselflyError, RemoteProtocolError, SourceError
+from damselfly.errors import (
+    DamselflyError,
+    RemoteProtocolError,
+    SourceChangedError,
+    SourceError,
+)
 from damselfly.faces.cli.folders.getting import Getter
-from damselfly.faces.cli.folders.unpacking import make_room_for, unpack, write_file
+from damselfly.faces.cli.folders.unpacking import Unpacking, make_room_for, write_file
 from damselfly.faces.cli.netrc_file import netrc_headers
 from damselfly.faces.cli.progress import Shown
 from damselfly.wire.listings import decode_listing
 from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, ProviderBytes
 
+READINGS_MAX: Final = 2  # of a bundle of which a file changes; the rest comes one by one then
 FILES_AT_A_TIME: Final = 8  # a large one fills the link; more of them only hold memory
 
 
@@ -198,29 +204,33 @@ class Fetching:
 
     def _get_bundle(self, url: str, members: Sequence[Member]) -> None:
         number = BundleAddress.parse(url).number
-        path = self._folder.parent / f".{self._folder.name}.{number}.damselfly-bundle"
-        try:
-            with _Told(self, url) as told:
-                finished = self._getter.get(self._asking(url), str(path), told.show)
-            done, failed = unpack(path, self._folder)
-        except (SourceError, RemoteProtocolError):
-            done, failed = [], {}  # a file has changed, or its length was not what was listed
-            by = ProviderBytes()
-        except DamselflyError as exc:
-            for member in members:
-                self._miss(member, exc)
-            return
-        else:
-            by = finished.bytes_by
-        finally:
-            path.unlink(missing_ok=True)
-        self._done.add(done)
-        there = {(member.path, _key_of(member)) for member in done}
+        spare = self._folder.parent / f".{self._folder.name}.{number}.damselfly-bundle"
+        unpacking = Unpacking(self._folder)
+        by = ProviderBytes()
+        failure: DamselflyError | None = None
+        for _ in range(READINGS_MAX):
+            try:
+                with _Told(self, url) as told:
+                    finished = self._getter.read(
+                        self._asking(url), told.show, unpacking.take, spare_path=str(spare)
+                    )
+                by = finished.bytes_by
+            except SourceChangedError:
+                continue  # while it was read: the next reading begins with a new listing
+            except (SourceError, RemoteProtocolError):
+                pass  # one file cannot be had, or its length was not what was listed
+            except DamselflyError as exc:
+                failure = exc
+            break
+        self._done.add(unpacking.done)
+        there = {(member.path, _key_of(member)) for member in unpacking.done}
         self._count([each for each in members if (each.path, _key_of(each)) in there], by)
         for member in members:
-            if member.path in failed:
-                self._miss(member, failed[member.path])
-            elif (member.path, _key_of(member)) not in there:
+            if (member.path, _key_of(member)) in there:
+                continue
+            if (why := unpacking.failed.get(member.path, failure)) is not None:
+                self._miss(member, why)
+            else:
                 self._get_alone(member.url, [member])
 
     def _asking(self, url: str, *, digest: str = "") -> DownloadRequest:

@@ -1,6 +1,8 @@
 """How one of many files is got; this way is through the daemon, the other in `as_peer.py`."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Protocol
 
 from damselfly.services.outputs import take_from
@@ -8,6 +10,8 @@ from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
 OnProgress = Callable[[DownloadProgress], None]
+Read = Callable[[int], bytes]
+"""Returns the next so many bytes of a content; fewer only at its end."""
 
 
 class Getter(Protocol):
@@ -18,6 +22,26 @@ class Getter(Protocol):
 
         Raises:
             DamselflyError: Whatever ended it without content.
+        """
+
+    def read(
+        self,
+        request: DownloadRequest,
+        on_progress: OnProgress,
+        take: Callable[[Read], None],
+        *,
+        spare_path: str,
+    ) -> DownloadFinished:
+        """Download, and let `take` read the content, as soon as it can be read.
+
+        Args:
+            request: What is wanted.
+            on_progress: Told of it.
+            take: Called once.
+            spare_path: Where a file may lie meanwhile.
+
+        Raises:
+            DamselflyError: Whatever ended it, or what `take` raised; it may have read a part.
         """
 
 
@@ -31,4 +55,24 @@ class ThroughDaemon:
         """Download into `path`; see `Getter`."""
         finished = self._client.download(request, on_progress)
         take_from(self._client, finished, path)
+        return finished
+
+    def read(
+        self,
+        request: DownloadRequest,
+        on_progress: OnProgress,
+        take: Callable[[Read], None],
+        *,
+        spare_path: str,  # noqa: ARG002  # the bytes come over the socket
+    ) -> DownloadFinished:
+        """Let `take` read while it comes; see `Getter`."""
+        with (
+            closing(self._client.open_content(request)) as content,
+            ThreadPoolExecutor(1) as beside,
+        ):
+            # What is open is on its way already: this joins it, and is told how far it is.
+            downloading = beside.submit(self._client.download, request, on_progress)
+            take(content.read)
+            finished = downloading.result()
+        self._client.release(finished)
         return finished

@@ -3,46 +3,52 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 from damselfly.core.members import Member
 from damselfly.errors import DamselflyError, DigestMismatchError, OutputError, RemoteProtocolError
+from damselfly.faces.cli.folders.getting import Read
 from damselfly.services.outputs import Output
 from damselfly.wire.bundles import LENGTH_BYTES, listing_bytes_told, members_told
 
 
-def unpack(bundle: Path, folder: Path) -> tuple[list[Member], dict[str, DamselflyError]]:
-    """Write the files of a bundle below a folder; return those, and {path: why it is not}.
+class Unpacking:
+    """Writes the files of a bundle below a folder, as its bytes come.
 
-    Raises:
-        RemoteProtocolError: It is no bundle.
+    Attributes:
+        done: Those that are there.
+        failed: {path: why it is not}.
     """
-    done: list[Member] = []
-    failed: dict[str, DamselflyError] = {}
-    with bundle.open("rb") as file:
-        members = members_told(file.read(listing_bytes_told(file.read(LENGTH_BYTES))))
-        ready: dict[str, str] = {}  # {what is above files: that folder, which was looked at}
-        for member in members:
-            data = _body(file, member)
-            above, _, name = member.path.rpartition("/")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ready: dict[str, str] = {}  # {what is above files: that folder, which was looked at}
+        self.done: list[Member] = []
+        self.failed: dict[str, DamselflyError] = {}
+
+    def take(self, read: Read) -> None:
+        """Read a bundle to its end.
+
+        Raises:
+            RemoteProtocolError: It is no bundle, or ends early.
+            DamselflyError: What `read` raised.
+        """
+        for member in members_told(read(listing_bytes_told(read(LENGTH_BYTES)))):
+            data = read(member.size_bytes or 0)
+            if len(data) != (member.size_bytes or 0):
+                raise RemoteProtocolError("a bundle that ends early")
             try:
-                _check(member, data)
-                if above not in ready:
-                    ready[above] = str(make_room_for(folder, member.path).parent)
-                Output(os.path.join(ready[above], name)).write(data)
+                self._write(member, data)
             except (DigestMismatchError, OutputError) as exc:
-                failed[member.path] = exc
+                self.failed[member.path] = exc
             else:
-                done.append(member)
-    return done, failed
+                self.done.append(member)
 
-
-def _body(file: BinaryIO, member: Member) -> bytes:
-    size = member.size_bytes or 0
-    data = file.read(size)
-    if len(data) != size:
-        raise RemoteProtocolError("a bundle that ends early")
-    return data
+    def _write(self, member: Member, data: bytes) -> None:
+        _check(member, data)
+        above, _, name = member.path.rpartition("/")
+        if above not in self._ready:
+            self._ready[above] = str(make_room_for(self._folder, member.path).parent)
+        Output(os.path.join(self._ready[above], name)).write(data)
 
 
 def _check(member: Member, data: bytes) -> None:
