@@ -1,8 +1,8 @@
 """A source that is asked within its budget, and left alone while it is ill; see core/budgeting.
 
 It wraps any kind of source in the same shape, so whoever reads need not know of it; the files of
-a bundle and the pages of a listing are asked for one by one, and counted so. Who must wait for a connection waits in line;
-who asks a source that is ill is told at once.
+a bundle and the pages of a listing are asked for one by one, and counted so. Who must wait for a
+connection waits in line; who asks a source that is ill is told at once.
 """
 
 import asyncio
