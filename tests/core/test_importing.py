@@ -2,13 +2,17 @@
 
 import pytest
 
+from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading.importing import (
+    IMPORTERS_USUAL,
     IMPORTS_MIN,
+    OVERDUE_TICKS_MAX,
     PATIENCE_S,
     Rack,
     Turns,
     is_patient,
 )
+from damselfly.core.downloading.parents import Parents
 from damselfly.core.peer import HostId
 
 
@@ -54,7 +58,7 @@ def test_who_imports_alone_has_every_turn() -> None:
     assert Turns(BOB).ours(0b1011, []) == 0b1011
 
 
-def test_a_block_that_nobody_claimed_until_the_next_tick_is_anybodys() -> None:
+def test_of_two_importers_the_other_may_import_what_nobody_claimed_until_the_next_tick() -> None:
     turns = Turns(ANN)
     assert turns.ours(0b1111, [BOB]) == 0b0101
 
@@ -63,3 +67,41 @@ def test_a_block_that_nobody_claimed_until_the_next_tick_is_anybodys() -> None:
 
     turns.tick(0b0000)
     assert turns.ours(0b0111, [BOB]) == 0b0101
+
+
+@pytest.mark.parametrize("count", [2, 3, IMPORTERS_USUAL, IMPORTERS_USUAL + 3])
+def test_with_each_tick_one_importer_more_may_import_a_block(count: int) -> None:
+    hosts = [HostId(f"host-{number:02}") for number in range(count)]
+    turns = [Turns(host_id) for host_id in hosts]
+    able = []
+    for _ in range(IMPORTERS_USUAL):
+        able.append([i for i, each in enumerate(turns) if each.ours(1 << count, hosts)])
+        for each in turns:
+            each.tick(1 << count)
+
+    whole = list(range(count))
+    in_turn = [whole[: ticks + 1] for ticks in range(min(count - 1, OVERDUE_TICKS_MAX))]
+    assert able == (in_turn + [whole] * IMPORTERS_USUAL)[:IMPORTERS_USUAL]
+
+
+def test_a_claim_ends_the_wait_for_a_block() -> None:
+    turns = Turns(EVE)
+    others = [ANN, BOB]
+    for _ in range(5):
+        turns.tick(0b1)
+    assert turns.ours(0b1, others) == 0b1
+
+    turns.tick(0b0)  # it was claimed ...
+    turns.tick(0b1)  # ... and given up
+    assert turns.ours(0b1, others) == 0b0
+
+
+def test_importers_of_other_racks_have_no_turn_in_ours() -> None:
+    parents = Parents()
+    parents.link(ANN, BlockSet(), load=0, can_give=True)
+    parents.link(BOB, BlockSet(), load=0, can_give=True, is_far=True)
+
+    for host_id in (ANN, BOB):  # news go to all links, and claims with them
+        parents.hold(host_id, BlockSet(), load=0, claimed_bits=0b1)
+
+    assert parents.importers() == [ANN]

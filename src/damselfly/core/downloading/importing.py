@@ -9,7 +9,8 @@ Waiting must end: a claimer may be slow, or fail. When nothing has come for a wh
 holdings are looked past, and the block is fetched from wherever it can be had.
 
 A claim takes a moment to arrive, and what is new outside is news to all importers at once. So
-each block is one importer's to begin with (docs/decisions/0024).
+each block is one importer's to begin with, and then one more's with each tick in which nobody
+has claimed it (docs/decisions/0024, 0049).
 
 Source: the shared scheduling study, section 7.
 """
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from damselfly.core.peer import HostId
 
 IMPORTERS_USUAL = 8  # of a rack, as core/scheduling names them
+OVERDUE_TICKS_MAX = IMPORTERS_USUAL - 1  # ... after which it is anybody's turn
 IMPORTS_MIN = 2  # at a time: one coming and one asked for
 PATIENCE_S = 2.0  # a stalled parent is noticed in this time
 PATIENCE_FETCHES = 8  # ... or in so many usual durations of a fetch, where blocks take long
@@ -55,17 +57,19 @@ class Rack:
 class Turns:
     """Whose turn it is to import a block: that of one importer, by the block's index.
 
-    The others may at the next tick, if nobody has it and nobody has claimed it by then: that
-    one may be busy, or not linked with a holder.
+    That one may be busy, or not linked with a holder. So with each tick in which nobody has the
+    block and nobody has claimed it, one importer more may, and after some all of them.
     """
 
     def __init__(self, host_id: HostId) -> None:
         self._host_id = host_id
-        self._overdue_bits = 0
+        # Blocks that nobody has claimed for a tick or more, for two or more, and so on.
+        self._overdue: list[int] = []
 
     def tick(self, unclaimed_bits: int) -> None:
         """These blocks can be had outside, and nobody in the rack has or claims them."""
-        self._overdue_bits = unclaimed_bits
+        longer = [bits & unclaimed_bits for bits in self._overdue[: OVERDUE_TICKS_MAX - 1]]
+        self._overdue = [unclaimed_bits, *longer]
 
     def ours(self, wanted_bits: int, importers: Iterable[HostId]) -> int:
         """Return those of the wanted blocks that we may import now.
@@ -78,7 +82,12 @@ class Turns:
         count = len(hosts)
         rounds = -(-wanted_bits.bit_length() // count)
         every_nth = ((1 << count * rounds) - 1) // ((1 << count) - 1)
-        return wanted_bits & (every_nth << hosts.index(self._host_id) | self._overdue_bits)
+        own = hosts.index(self._host_id)
+        ours = every_nth << own
+        for ticks, overdue in enumerate(self._overdue, start=1):
+            is_anybodys = ticks >= min(count - 1, OVERDUE_TICKS_MAX)
+            ours |= overdue if is_anybodys else overdue & every_nth << (own - ticks) % count
+        return wanted_bits & ours
 
 
 def is_patient(*, quiet_s: float, fetch_s: float) -> bool:

@@ -211,7 +211,11 @@ class Parents:
 
     def importers(self) -> list[HostId]:
         """Return those who import blocks into our rack."""
-        return [host_id for host_id, parent in self._linked.items() if parent.is_importer]
+        return [
+            host_id
+            for host_id, parent in self._linked.items()
+            if parent.is_importer and not parent.is_far
+        ]
 
     def is_far(self, host_id: HostId) -> bool:
         """Say whether a linked parent is outside of our rack."""
