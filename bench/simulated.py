@@ -137,6 +137,12 @@ ROWS = (
         (("last ÷ bound", last, 1.15), ("copies per rack", copies, 1.15)),
         is_long=True,
     ),
+    Row(
+        "10,000 hosts in racks of 40, 4:1, 1 GiB",
+        replace(RACKS, hosts=10_000),
+        (("last ÷ bound", last, 1.15), ("copies per rack", copies, 1.15)),
+        is_long=True,
+    ),
 )
 
 
