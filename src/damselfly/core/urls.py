@@ -48,14 +48,13 @@ def normalise_url(url: str, *, schemes: Collection[str] = ()) -> str:
     Raises:
         TaskSpecError: It is no URL, or has another scheme.
     """
-    shown = display_url(url)
     if len(url) > URL_CHARS_MAX:
         expected = f"it is longer than {URL_CHARS_MAX} characters"
-        raise TaskSpecError(what="URL", value=shown[:80] + "…", expected=expected)
+        raise TaskSpecError(what="URL", value=display_url(url)[:80] + "…", expected=expected)
     if _SPACES_AND_CONTROLS.search(url):
         expected = "it contains spaces or control characters; percent-encode them"
-        raise TaskSpecError(what="URL", value=shown, expected=expected)
-    parts, host, port = _split(url, shown, schemes)
+        raise TaskSpecError(what="URL", value=display_url(url), expected=expected)
+    parts, host, port = _split(url, schemes)
     if ":" in host:
         host = f"[{host}]"
     if port is not None and port != _DEFAULT_PORTS.get(split_form(parts.scheme)[1]):
@@ -64,7 +63,7 @@ def normalise_url(url: str, *, schemes: Collection[str] = ()) -> str:
     return _joined(parts.scheme, userinfo + at + host, parts.path or "/", parts.query)
 
 
-def _split(url: str, shown: str, schemes: Collection[str]) -> tuple[SplitResult, str, int | None]:
+def _split(url: str, schemes: Collection[str]) -> tuple[SplitResult, str, int | None]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -73,23 +72,25 @@ def _split(url: str, shown: str, schemes: Collection[str]) -> tuple[SplitResult,
         shown = url.partition("://")[0] + "://…"
         expected = "its host or port is none; percent-encode a password in it"
         raise TaskSpecError(what="URL", value=shown, expected=expected) from exc
-    if schemes and parts.scheme not in schemes:
-        expected = f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
-        raise TaskSpecError(what="URL", value=shown, expected=expected)
-    if not _SCHEME.fullmatch(parts.scheme) or url[len(parts.scheme) :][:3] != "://":
-        expected = "it must begin with a scheme, such as https:// or s3://"
-        raise TaskSpecError(what="URL", value=shown, expected=expected)
+    if expected := _wrong_with(url, parts, schemes):
+        raise TaskSpecError(what="URL", value=display_url(url), expected=expected)
     scheme = split_form(parts.scheme)[1]
     if scheme in _NAMES_WITH_CASE:
         host = parts.netloc
+    return parts, "" if scheme in _WITHOUT_HOST else host or "", port
+
+
+def _wrong_with(url: str, parts: SplitResult, schemes: Collection[str]) -> str:
+    """Return what a URL should be like instead; empty: it is as it should be."""
+    if schemes and parts.scheme not in schemes:
+        return f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    if not _SCHEME.fullmatch(parts.scheme) or url[len(parts.scheme) :][:3] != "://":
+        return "it must begin with a scheme, such as https:// or s3://"
+    scheme = split_form(parts.scheme)[1]
     if scheme in _WITHOUT_HOST:
-        if parts.netloc:
-            expected = "it names a host; write file:///path"
-            raise TaskSpecError(what="URL", value=shown, expected=expected)
-        host = ""
-    elif not host:
-        raise TaskSpecError(what="URL", value=shown, expected="it names no host")
-    return parts, host, port
+        return "it names a host; write file:///path" if parts.netloc else ""
+    has_host = parts.netloc if scheme in _NAMES_WITH_CASE else parts.hostname
+    return "" if has_host else "it names no host"
 
 
 def split_form(scheme: str) -> tuple[str, str]:

@@ -15,7 +15,11 @@ _SF_BYTES = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
 _RFC3230 = re.compile(r"(sha-256|sha-512)=([A-Za-z0-9+/=]+)", re.IGNORECASE)
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
 _GOOGLE = re.compile(r"(crc32c|md5)=([A-Za-z0-9+/=]+)")
-_CHECKSUMS = {"x-amz-checksum-sha1": "sha1", "x-amz-checksum-crc32c": "crc32c"}
+_CHECKSUMS = {
+    "x-amz-checksum-sha1": "sha1",
+    "x-amz-checksum-crc32c": "crc32c",
+    "Content-MD5": "md5",
+}
 CHECKSUM_BYTES = {"md5": 16, "sha1": 20, "crc32c": 4}
 
 
@@ -29,10 +33,11 @@ def digest_told(headers: Mapping[str, str]) -> Digest | None:
             if digest := _from_base64(_ALGORITHMS[algorithm.lower()], value):
                 return digest
     # A checksum of parts ends in "-N": it is not one of the content.
-    if digest := _from_base64("sha256", headers.get("x-amz-checksum-sha256", "")):
+    told = headers.get("x-amz-checksum-sha256")
+    if told and (digest := _from_base64("sha256", told)):
         return digest
     try:
-        return Digest.parse(headers.get("Docker-Content-Digest", ""))
+        return Digest.parse(told) if (told := headers.get("Docker-Content-Digest")) else None
     except TaskSpecError:
         return None
 
@@ -49,8 +54,7 @@ def checksum_told(headers: Mapping[str, str]) -> str:
 
     Source: RFC 1864 (Content-MD5), Amazon S3, Google Cloud Storage (x-goog-hash).
     """
-    told = [(name, headers.get(header, "")) for header, name in _CHECKSUMS.items()]
-    told += [("md5", headers.get("Content-MD5", ""))]
+    told = [(name, headers[header]) for header, name in _CHECKSUMS.items() if header in headers]
     told += _GOOGLE.findall(headers.get("x-goog-hash", ""))
     for name, value in told:
         try:

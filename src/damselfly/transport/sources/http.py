@@ -33,6 +33,7 @@ HEAD_BYTES_MAX: Final = 64 << 10
 READ_BUFFER_BYTES: Final = 1 << 20
 ASKING: Final = ("GET", "HEAD")
 OK, PARTIAL, NOT_MODIFIED = 200, 206, 304
+HTTP: Final = tuple(f"{scheme}://" for scheme in WEB)
 HEAD_REFUSED: Final = (403, 405, 501)  # signed URLs are good for GET alone; some servers lack HEAD
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -117,9 +118,12 @@ class HttpReading:
             if not self._early and self._direct is not None:
                 await self._direct.receive_into(buffer, stall_s=self._stall_s)
                 return len(buffer)
+            content = self._response.content
             if not self._early:
+                self._early = memoryview(content.read_nowait(-1))
+            if not self._early and not content.at_eof():
                 async with asyncio.timeout(self._stall_s):
-                    self._early = memoryview(await self._response.content.readany())
+                    self._early = memoryview(await content.readany())
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
             raise SourceUnreachableError(url=self._url, reason=self._why(exc)) from exc
         count = min(len(buffer), len(self._early))
@@ -250,7 +254,8 @@ class HttpSource:
             SourceBrokenError: It is no HTTP.
             TaskSpecError: Its URL is not of HTTP.
         """
-        normalise_url(spec.url, schemes=WEB)
+        if not spec.url.startswith(HTTP):
+            normalise_url(spec.url, schemes=WEB)  # which says what is wrong with it
         url, credentials = _split_userinfo(spec.url)
         if any(name.lower() == "authorization" for name, _ in spec.headers):
             credentials = ()  # the user's own header wins
@@ -268,10 +273,15 @@ class HttpSource:
                 allow_redirects=method in ASKING,
                 max_redirects=REDIRECTS_MAX,
                 timeout=self._timeout if body is None else self._body_timeout,
-                middlewares=(_keep_secrets_home(spec.headers), self._trust),
+                middlewares=self._middlewares(spec),
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
             self._raise_unreachable(spec, exc)
+
+    def _middlewares(self, spec: TaskSpec) -> list[aiohttp.ClientMiddlewareType]:
+        """Return those that have something to do; each takes its time of each request."""
+        secrets = [_keep_secrets_home(spec.headers)] if spec.headers else []
+        return [*secrets, self._trust] if self._tls_of else secrets
 
     async def _trust(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
