@@ -15,8 +15,9 @@ from engines.swarm import a_swarm, settings_of
 from memory import use_memory
 from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line, size_of
 
-MANIFESTS, FIRST_BYTES = 20, 3
+MANIFESTS, FIRST_BYTES = 20, 5
 LARGE_BYTES = 500 * MB
+FIRST_BYTES_WRITTEN = 64 * MB  # some blocks at the SuperNode and the daemon, and room
 COPIES_WRITTEN = 4  # the SuperNode's, the daemon's, the engine's, and room
 MANIFEST_LIMIT_MS, FIRST_BYTE_LIMIT_MS, COLD_LIMIT = 20, 50, 1.1
 
@@ -32,7 +33,7 @@ def alone(arguments: argparse.Namespace) -> Iterator[str]:
         mirror = swarm.daemon("host").proxy
         yield from _images(arguments, registry, pusher, mirror, folder)
         yield from _manifests(registry, pusher, mirror)
-        yield from _first_bytes(registry, pusher, mirror)
+        yield from _first_bytes(registry, pusher, mirror, folder)
 
 
 def _images(
@@ -90,7 +91,7 @@ def _small(number: int) -> Image:
     return artifact(config, layer(1000, f"small-{number}"))
 
 
-def _first_bytes(registry: Registry, pusher: Pusher, mirror: str) -> Iterator[str]:
+def _first_bytes(registry: Registry, pusher: Pusher, mirror: str, folder: Path) -> Iterator[str]:
     direct: list[float] = []
     through: list[float] = []
     for number in range(FIRST_BYTES):
@@ -99,10 +100,11 @@ def _first_bytes(registry: Registry, pusher: Pusher, mirror: str) -> Iterator[st
         pusher.push(repository, [], artifact(Blob(CONFIG, b"{}"), large))
         path = f"/v2/{repository}/blobs/{large.digest}"
         del large
-        for client, seconds in (
-            (Client(mirror, registry.host), through),
+        for client, seconds in (  # direct first: the SuperNode reads the rest of it afterwards
             (Client(registry.host), direct),
+            (Client(mirror, registry.host), through),
         ):
+            use_memory(folder, FIRST_BYTES_WRITTEN)
             seconds.append(client.first_byte(path))
             client.close()
     medians = [1000 * statistics.median(each) for each in (direct, through)]

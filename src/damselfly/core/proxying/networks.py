@@ -1,6 +1,7 @@
 """Who may use the proxy, and where it may lead: addresses and networks."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -14,6 +15,7 @@ from typing import Self
 Address = IPv4Address | IPv6Address
 
 
+@lru_cache(maxsize=1024)  # asked for each block that is sent: a swarm has fewer neighbours
 def address_of(text: str) -> Address | None:
     """Return an address, an IPv4 one behind IPv6 as what it is; None when it is none."""
     try:
