@@ -392,8 +392,6 @@ class Download:
     def _pick_from(
         self, wanted: int, window: int, now_s: float, *, is_far: bool | None
     ) -> Pick | None:
-        if not wanted:
-            return None
         return pick(
             wanted,
             self.parents.candidates(now_s=now_s, is_far=is_far),
