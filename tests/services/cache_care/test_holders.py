@@ -5,13 +5,16 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from damselfly.errors import RemoteProtocolError
 from damselfly.services.cache_care.importing import import_content, imported_edition
 from damselfly.services.hosting.host_cache import caring, import_told
 from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import CacheOptions, DaemonOptions
 from damselfly.services.seeding.storing import store_block
+from damselfly.services.supernode.host_imports import edition_of
 from damselfly.wire import session_messages as wire
 from damselfly.wire.cache_messages import ImportOrder
 from damselfly.wire.local_messages import DownloadRequest
@@ -69,6 +72,24 @@ async def test_a_full_host_learns_what_others_hold_too(tmp_path: Path) -> None:
         assert held == {shared: True, own: False}
 
 
+def test_an_import_has_the_name_that_its_digest_gives() -> None:
+    order = ImportOrder(digest=f"sha256:{'0' * 64}", size_bytes=1, name="f")
+    edition = imported_edition(order)
+    told = wire.Imported(
+        task_id=edition.task_id,
+        edition_id=edition.edition_id,
+        url=edition.display_url,
+        digest=order.digest,
+        block_bytes=edition.block_bytes,
+        size_bytes=1,
+    )
+
+    assert edition_of(told) == edition
+    for wrong in ({"edition_id": "a" * 32}, {"task_id": "a" * 64}, {"block_bytes": 1 << 20}):
+        with pytest.raises(RemoteProtocolError, match="cannot be"):
+            edition_of(msgspec.structs.replace(told, **wrong))
+
+
 async def test_an_import_that_lies_is_not_taken_over(tmp_path: Path) -> None:
     """A host tells a digest that its bytes do not have."""
     order = ImportOrder(
@@ -85,16 +106,12 @@ async def test_an_import_that_lies_is_not_taken_over(tmp_path: Path) -> None:
         await until(lambda: host.is_connected)
         entry = await import_content(host._store, order, read, now_wall_s=0.0)
         told = import_told(entry, url="", tag="")
-        other = f"sha256:{'0' * 64}"
-        spec = ImportOrder(digest=other, size_bytes=1, name="f").spec()
-        lie = wire.Imported(
-            task_id=spec.task_id,
-            edition_id=told.edition_id,
-            url=spec.url,
-            digest=other,
-            block_bytes=told.block_bytes,
-            size_bytes=told.size_bytes,
-        )
+        order = ImportOrder(digest=f"sha256:{'0' * 64}", size_bytes=len(DATA), name="f")
+        false = host._store.open(imported_edition(order))
+        for index in range(false.edition.layout.block_count):
+            span = false.edition.layout.span(index)
+            store_block(false, index, DATA[span.start_byte : span.stop_byte], None)
+        lie = import_told(false, url="", tag="")
 
         host.tell(lie)
         await asyncio.sleep(0.5)

@@ -18,7 +18,7 @@ from damselfly.core.caching.imports import ImportPolicy
 from damselfly.core.digest import Digest
 from damselfly.core.peer import Host
 from damselfly.core.proxying.encrypting import EncryptRule
-from damselfly.core.task import Edition, EditionId, TaskId, TaskSpec, is_edition_id
+from damselfly.core.task import Edition, EditionId, SourceFacts, TaskId, TaskSpec, name_edition
 from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
@@ -214,17 +214,18 @@ def edition_of(message: wire.Imported) -> Edition:
         )
     except UsageError as exc:
         raise RemoteProtocolError(str(exc)) from exc
+    facts = SourceFacts(size_bytes=message.size_bytes, digest=digest)
+    named = name_edition(spec.task_id, facts, block_bytes=message.block_bytes, reading="")
     is_possible = (
-        spec.task_id == message.task_id
-        and is_edition_id(message.edition_id)
+        (spec.task_id, named) == (message.task_id, message.edition_id)
         and 0 < message.block_bytes <= BLOCK_BYTES_MAX
         and message.size_bytes >= 0
     )
     if not is_possible:
         raise RemoteProtocolError("an import that cannot be")
     return Edition(
-        edition_id=EditionId(message.edition_id),
-        task_id=TaskId(message.task_id),
+        edition_id=named,
+        task_id=spec.task_id,
         block_bytes=message.block_bytes,
         size_bytes=message.size_bytes,
         digest=digest,
