@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from damselfly.core.task import TaskId
 from damselfly.services.compressing.codec_plugins import load_codecs
 from damselfly.services.options import CacheOptions
 from damselfly.storage.disk import DiskStore, boot_id
-from damselfly.storage.store import BlockStore
+from damselfly.storage.store import BlockStore, StoredEdition
 
 SETTLE_S: Final = 5.0
 # What a crash of the machine costs at most is hashing again what was written in that time.
@@ -41,6 +42,24 @@ def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
     if store.count() > FROZEN_MIN:
         gc.freeze()
     return store
+
+
+async def open_pinned(open_it: Callable[[], StoredEdition]) -> StoredEdition:
+    """Return the entry that a function opens in a thread, pinned for whoever awaits it.
+
+    Who is cancelled meanwhile cannot take the pin away: that is done here when it is there.
+    """
+    opening = asyncio.ensure_future(asyncio.to_thread(open_it))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_unpin)
+        raise
+
+
+def _unpin(opening: asyncio.Future[StoredEdition]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().unpin()
 
 
 async def keep_settled(

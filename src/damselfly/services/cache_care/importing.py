@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from damselfly.core.blocks import USUAL_LINK_BYTES_PER_S
 from damselfly.core.digest import Digest
@@ -11,6 +12,7 @@ from damselfly.errors import DigestMismatchError, UsageError
 from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.naming import edition_by_digest
 from damselfly.services.seeding.storing import store_block
+from damselfly.services.stores import open_pinned
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.cache_messages import ImportOrder
 
@@ -46,7 +48,7 @@ async def import_content(
         StorageFullError: There is no room.
     """
     edition = imported_edition(order)
-    entry = await asyncio.to_thread(store.open, edition)
+    entry = await open_pinned(partial(store.open, edition))
     try:
         await _fill(entry, read, Digest.parse(order.digest))
         await asyncio.to_thread(_seal, entry, order, now_wall_s)

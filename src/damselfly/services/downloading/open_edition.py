@@ -13,7 +13,7 @@ from damselfly.services.downloading.download_parts import DownloadParts
 from damselfly.services.seeding.reading import Limit
 from damselfly.services.seeding.storing import store_block
 from damselfly.services.seeding.whole_hasher import WholeHasher
-from damselfly.services.stores import drop_plain
+from damselfly.services.stores import drop_plain, open_pinned
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.ciphers.data_keys import DataKey
 
@@ -48,7 +48,7 @@ async def open_entry(
             raise
         return entry
 
-    return await asyncio.to_thread(open_it)
+    return await open_pinned(open_it)
 
 
 class OpenEdition:

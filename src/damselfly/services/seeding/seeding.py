@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Protocol
 
 from damselfly.clock import now_s
@@ -45,7 +46,7 @@ from damselfly.services.seeding.pacing import GaveWayError
 from damselfly.services.seeding.peeking import look_into
 from damselfly.services.seeding.reading import Intake
 from damselfly.services.seeding.whole_hasher import WholeHasher
-from damselfly.services.stores import drop_plain
+from damselfly.services.stores import drop_plain, open_pinned
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.telemetry.metrics import Metrics
@@ -252,7 +253,7 @@ class Seeding:
             )
             if data_key is not None:
                 edition = await self._keys.keep(data_key, edition)
-            entry = await asyncio.to_thread(self._open, spec, edition, data_key)
+            entry = await open_pinned(partial(self._open, spec, edition, data_key))
             listener.on_edition(entry, is_stale=False, is_accepted=True)
             if entry.is_sealed:
                 return entry

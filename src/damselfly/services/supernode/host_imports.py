@@ -31,6 +31,7 @@ from damselfly.services.cache_care.repairing import fetch_body
 from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.pacing import Pace
 from damselfly.services.seeding.storing import store_block
+from damselfly.services.stores import open_pinned
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.block_connection import BlockConnections
@@ -131,11 +132,11 @@ class HostImports:
             ParentError: The host gave a part of it, which is kept for the next time.
             DamselflyError: It cannot be had there, or somebody waits for it by now.
         """
-        unproven = await asyncio.to_thread(self._store.open, _unproven(edition))
+        unproven = await open_pinned(partial(self._store.open, _unproven(edition)))
         is_kept = False
         try:
             await self._fill(host, edition, unproven, pace)
-            return await asyncio.to_thread(self._adopt, unproven, edition)
+            return await open_pinned(partial(self._adopt, unproven, edition))
         except ParentError:
             is_kept = True
             raise
