@@ -211,7 +211,8 @@ class Uploads:
                 self._on_sent(entry.edition.edition_id, block_index, host_id)
         sent_bytes = (other or block).header.body_bytes
         self._metrics.bytes_sent.inc(sent_bytes)
-        if not (PREHEAT_HEADER in request.headers or _is_near(request)):
+        is_near = request.remote is None or is_loopback(request.remote)  # no link leads there
+        if not (PREHEAT_HEADER in request.headers or is_near):
             self.on_carried(sent_bytes, began_s, now_s())
         return response
 
@@ -265,7 +266,7 @@ class Uploads:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the child is gone")
-        _limit_child(transport, self._congestion_control, is_near=_is_near(request))
+        _limit_child(transport, self._congestion_control)
         is_preheat = PREHEAT_HEADER in request.headers
         with self._giving_way.preheat(transport) if is_preheat else contextlib.nullcontext():
             await self._send_body(response, transport, block, other)
@@ -306,28 +307,17 @@ def _codecs_told(text: str) -> frozenset[int]:
     return frozenset(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
-def _is_near(request: web.Request) -> bool:
-    """Say whether a child is on this machine: no link leads there that others share."""
-    return request.remote is None or is_loopback(request.remote)
-
-
-def _limit_child(
-    transport: asyncio.BaseTransport, congestion_control: str, *, is_near: bool
-) -> None:
+def _limit_child(transport: asyncio.BaseTransport, congestion_control: str) -> None:
     """Limit what the kernel holds for a child, and how long for one that does not take it.
 
     Args:
         transport: To the child.
         congestion_control: How TCP finds out how fast it may send; empty: as the kernel does.
-        is_near: It is on this machine: what the kernel holds for it is there already, and each
-            small piece would only wake both ends.
     """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX:
         return
-    limits = {"TCP_USER_TIMEOUT": STALLED_MS_MAX}
-    if not is_near:
-        limits["TCP_NOTSENT_LOWAT"] = NOT_SENT_BYTES_MAX
+    limits = {"TCP_NOTSENT_LOWAT": NOT_SENT_BYTES_MAX, "TCP_USER_TIMEOUT": STALLED_MS_MAX}
     for name, limit in limits.items():
         if (option := getattr(socket, name, None)) is not None:  # not on every system
             sock.setsockopt(socket.IPPROTO_TCP, option, limit)
