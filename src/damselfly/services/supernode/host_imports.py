@@ -129,7 +129,7 @@ class HostImports:
         """Return a content that a host has whole, sealed and pinned.
 
         Raises:
-            ParentError: The host gave a part of it, which is kept for the next time.
+            ParentError: The host gave a part of it; that of an import is kept for the next time.
             DamselflyError: It cannot be had there, or somebody waits for it by now.
         """
         unproven = await open_pinned(partial(self._store.open, _unproven(edition)))
@@ -138,7 +138,7 @@ class HostImports:
             await self._fill(host, edition, unproven, pace)
             return await open_pinned(partial(self._adopt, unproven, edition))
         except ParentError:
-            is_kept = True
+            is_kept = pace is None
             raise
         finally:
             unproven.unpin()
