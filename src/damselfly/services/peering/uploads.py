@@ -42,6 +42,7 @@ SEND_BYTES: Final = 256 << 10  # between two looks at a rate limit
 # What is handed to the kernel and not sent yet; more would make a slot free long before its
 # block has left, and let more blocks share the link than there are slots.
 NOT_SENT_BYTES_MAX: Final = 128 << 10
+NEAR_PIECES: Final = 4  # at least, of a block for a child on the same machine
 # A child that takes nothing for so long gives its slot back; its network may be down as well.
 STALLED_MS_MAX: Final = 10_000
 CODECS_CHARS_MAX: Final = 1280  # all 255 ids
@@ -211,8 +212,7 @@ class Uploads:
                 self._on_sent(entry.edition.edition_id, block_index, host_id)
         sent_bytes = (other or block).header.body_bytes
         self._metrics.bytes_sent.inc(sent_bytes)
-        is_near = request.remote is None or is_loopback(request.remote)  # no link leads there
-        if not (PREHEAT_HEADER in request.headers or is_near):
+        if not (PREHEAT_HEADER in request.headers or _is_near(request)):
             self.on_carried(sent_bytes, began_s, now_s())
         return response
 
@@ -266,7 +266,10 @@ class Uploads:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the child is gone")
-        _limit_child(transport, self._congestion_control)
+        # On this machine there is no link to share, and each small piece only wakes both ends.
+        share = header.body_bytes // NEAR_PIECES if _is_near(request) else 0
+        unsent_bytes = max(NOT_SENT_BYTES_MAX, share)
+        _limit_child(transport, self._congestion_control, unsent_bytes=unsent_bytes)
         is_preheat = PREHEAT_HEADER in request.headers
         with self._giving_way.preheat(transport) if is_preheat else contextlib.nullcontext():
             await self._send_body(response, transport, block, other)
@@ -307,17 +310,25 @@ def _codecs_told(text: str) -> frozenset[int]:
     return frozenset(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
-def _limit_child(transport: asyncio.BaseTransport, congestion_control: str) -> None:
+def _is_near(request: web.Request) -> bool:
+    """Say whether a child is on this machine."""
+    return request.remote is None or is_loopback(request.remote)
+
+
+def _limit_child(
+    transport: asyncio.BaseTransport, congestion_control: str, *, unsent_bytes: int
+) -> None:
     """Limit what the kernel holds for a child, and how long for one that does not take it.
 
     Args:
         transport: To the child.
         congestion_control: How TCP finds out how fast it may send; empty: as the kernel does.
+        unsent_bytes: So much may wait in the kernel to be sent.
     """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX:
         return
-    limits = {"TCP_NOTSENT_LOWAT": NOT_SENT_BYTES_MAX, "TCP_USER_TIMEOUT": STALLED_MS_MAX}
+    limits = {"TCP_NOTSENT_LOWAT": unsent_bytes, "TCP_USER_TIMEOUT": STALLED_MS_MAX}
     for name, limit in limits.items():
         if (option := getattr(socket, name, None)) is not None:  # not on every system
             sock.setsockopt(socket.IPPROTO_TCP, option, limit)
