@@ -21,6 +21,11 @@ def edition_by_digest(
         link_rate_bytes_per_s: What one host's link carries; the block size follows from it.
     """
     block_bytes = block_bytes_for(size_bytes, link_rate_bytes_per_s=link_rate_bytes_per_s)
+    return cut_edition(spec, digest, size_bytes, block_bytes=block_bytes)
+
+
+def cut_edition(spec: TaskSpec, digest: Digest, size_bytes: int, *, block_bytes: int) -> Edition:
+    """Return what `edition_by_digest` does, for a cut that is given."""
     facts = SourceFacts(size_bytes=size_bytes, digest=digest)
     return Edition(
         edition_id=name_edition(spec.task_id, facts, block_bytes=block_bytes, reading=""),

@@ -18,7 +18,7 @@ from damselfly.core.caching.imports import ImportPolicy
 from damselfly.core.digest import Digest
 from damselfly.core.peer import Host
 from damselfly.core.proxying.encrypting import EncryptRule
-from damselfly.core.task import Edition, EditionId, SourceFacts, TaskId, TaskSpec, name_edition
+from damselfly.core.task import Edition, EditionId, TaskId, TaskSpec
 from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
@@ -29,6 +29,7 @@ from damselfly.errors import (
 )
 from damselfly.services.cache_care.repairing import fetch_body
 from damselfly.services.seeding.hashing import new_hasher
+from damselfly.services.seeding.naming import cut_edition
 from damselfly.services.seeding.pacing import Pace
 from damselfly.services.seeding.storing import store_block
 from damselfly.services.stores import open_pinned
@@ -215,20 +216,12 @@ def edition_of(message: wire.Imported) -> Edition:
         )
     except UsageError as exc:
         raise RemoteProtocolError(str(exc)) from exc
-    facts = SourceFacts(size_bytes=message.size_bytes, digest=digest)
-    named = name_edition(spec.task_id, facts, block_bytes=message.block_bytes, reading="")
+    edition = cut_edition(spec, digest, message.size_bytes, block_bytes=message.block_bytes)
     is_possible = (
-        (spec.task_id, named) == (message.task_id, message.edition_id)
+        (edition.task_id, edition.edition_id) == (message.task_id, message.edition_id)
         and 0 < message.block_bytes <= BLOCK_BYTES_MAX
         and message.size_bytes >= 0
     )
     if not is_possible:
         raise RemoteProtocolError("an import that cannot be")
-    return Edition(
-        edition_id=named,
-        task_id=spec.task_id,
-        block_bytes=message.block_bytes,
-        size_bytes=message.size_bytes,
-        digest=digest,
-        display_url=spec.display_url,
-    )
+    return edition

@@ -34,10 +34,7 @@ from damselfly.core.scheduling.instructions import (
 from damselfly.core.scheduling.scheduler import Scheduler
 from damselfly.core.scheduling.shedding import Shedding
 from damselfly.core.task import EditionId, TaskId, TaskSpec
-from damselfly.errors import (
-    RemoteProtocolError,
-    UsageError,
-)
+from damselfly.errors import RemoteProtocolError, UsageError
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.seeding.authorising import Authorising
 from damselfly.services.seeding.pacing import TRICKLE_SHARE, Pacing
