@@ -1,10 +1,15 @@
 """Many files as one: folders of servers, hubs and registries, whole or with what is missing."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from damselfly.errors import RemoteProtocolError
+from damselfly.faces.cli.folders.getting import Read, ThroughDaemon
+from damselfly.transport.local_client import LocalClient
+from damselfly.wire.local_messages import DownloadRequest
 from e2e.processes import Site, dfget
 from engines import images
 from engines.registries import Registry
@@ -214,3 +219,23 @@ async def test_files_are_written_while_later_ones_are_still_read(site: Site) -> 
 
         assert ended.code == 0, ended.err
         assert found_in(site.path("out")) == files | {"f39.bin": grown}
+
+
+async def test_what_ends_early_at_its_reader_is_held_by_nobody(site: Site) -> None:
+    daemon = await site.daemon("ann", (await site.supernode()).address)
+    client = LocalClient(daemon.socket)
+
+    def fail(read: Read) -> None:
+        read(1)
+        raise RemoteProtocolError("a bundle that ends early")
+
+    async with FakeSource() as source:
+        source.add("/f", BIG["big.bin"])
+        request = DownloadRequest(url=source.url("/f"))
+        read = partial(ThroughDaemon(client).read, spare_path=str(site.path("spare")))
+        with pytest.raises(RemoteProtocolError, match="ends early"):
+            await asyncio.to_thread(read, request, lambda _: None, fail)
+
+        async with asyncio.timeout(20):  # the daemon hears later that the reader has gone
+            while any(task.is_in_use for task in (await asyncio.to_thread(client.cache)).tasks):
+                await asyncio.sleep(0.05)

@@ -63,16 +63,20 @@ class ThroughDaemon:
         on_progress: OnProgress,
         take: Callable[[Read], None],
         *,
-        spare_path: str,  # noqa: ARG002  # the bytes come over the socket
+        spare_path: str,  # noqa: ARG002  # the daemon has a file, or sends the bytes
     ) -> DownloadFinished:
         """Let `take` read while it comes; see `Getter`."""
+
+        def download() -> DownloadFinished:
+            finished = self._client.download(request, on_progress)
+            self._client.release(finished)  # what is open stays, for `take`
+            return finished
+
         with (
             closing(self._client.open_content(request)) as content,
             ThreadPoolExecutor(1) as beside,
         ):
             # What is open is on its way already: this joins it, and is told how far it is.
-            downloading = beside.submit(self._client.download, request, on_progress)
+            downloading = beside.submit(download)
             take(content.read)
-            finished = downloading.result()
-        self._client.release(finished)
-        return finished
+            return downloading.result()
