@@ -1,6 +1,8 @@
 """Many files as one: folders of servers, hubs and registries, whole or with what is missing."""
 
 import asyncio
+import base64
+import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -123,6 +125,33 @@ async def test_a_file_that_is_longer_than_listed_still_comes(site: Site) -> None
 
         assert ended.code == 0, ended.err
         assert found_in(site.path("out")) == FILES | {"d0/f00.bin": grown}
+
+
+@pytest.mark.parametrize("name", ["Content-MD5", "Digest"])
+async def test_a_file_of_a_bundle_that_is_not_what_its_server_told_is_named_as_missing(
+    site: Site, name: str
+) -> None:
+    broken = "d0/f00.bin"
+    async with FakeSource() as source:
+        add_folder(source, FILES)
+        for path, data in FILES.items():
+            raw = (hashlib.md5 if name == "Content-MD5" else hashlib.sha256)(data).digest()
+            sum_told = base64.b64encode(raw).decode()
+            told = {name: f"sha-256={sum_told}" if name == "Digest" else sum_told}
+            source.contents[f"/top/{path}"].headers = told
+        source.contents[f"/top/{broken}"].data = random_bytes(1000, seed=1000)
+        supernode = await site.supernode()
+        daemon = await site.daemon("ann", supernode.address)
+
+        ended = await dfget(
+            *("-r", source.url("/top/"), "--socket", daemon.socket, "-O", site.path("out"))
+        )
+
+        assert ended.code == 54
+        assert "1 of 40 files are missing" in ended.err
+        assert broken in ended.err
+        expected = {path: data for path, data in FILES.items() if path != broken}
+        assert found_in(site.path("out")) == expected
 
 
 async def test_a_list_of_urls_is_fetched_under_their_names(site: Site) -> None:

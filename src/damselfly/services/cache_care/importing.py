@@ -9,12 +9,12 @@ from damselfly.core.digest import Digest
 from damselfly.core.task import Edition
 from damselfly.core.urls import identity_url, normalise_url, signature_names
 from damselfly.errors import DigestMismatchError, UsageError
-from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.naming import edition_by_digest
 from damselfly.services.seeding.storing import store_block
 from damselfly.services.stores import open_pinned
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.cache_messages import ImportOrder
+from damselfly.wire.hashing import new_hasher
 
 Read = Callable[[int], Awaitable[bytes]]
 

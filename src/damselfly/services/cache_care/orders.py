@@ -8,7 +8,6 @@ from damselfly.core.caching.naming import is_meant
 from damselfly.core.digest import Digest
 from damselfly.errors import CacheBusyError, NotCachedError, UsageError
 from damselfly.services.options import CacheOptions
-from damselfly.services.seeding.hashing import new_hasher
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.cache_messages import (
     ACTIONS,
@@ -17,6 +16,7 @@ from damselfly.wire.cache_messages import (
     CacheListing,
     CacheOrder,
 )
+from damselfly.wire.hashing import new_hasher
 
 OnDamaged = Callable[[StoredEdition, Sequence[int]], None]
 

@@ -25,10 +25,10 @@ from damselfly.services.preheating.bodies import read_body
 from damselfly.services.preheating.logins import Logins
 from damselfly.services.preheating.swarm import Seeder
 from damselfly.services.registries import Registries, Registry
-from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.pacing import Pace
 from damselfly.transport.sources.checksums import digest_told
 from damselfly.transport.sources.http import HttpSource
+from damselfly.wire.hashing import new_hasher
 from damselfly.wire.image_names import ImageName, parse_image_name
 from damselfly.wire.listings import decode_listing
 from damselfly.wire.manifest_children import MANIFEST_TYPES, Descriptor, children_of

@@ -15,9 +15,9 @@ from typing import Final
 
 from damselfly.core.blocks import BlockLayout, Span
 from damselfly.core.digest import Digest
-from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.reading import PART_BYTES
 from damselfly.storage.store import StoredEdition
+from damselfly.wire.hashing import new_hasher
 
 EARLY_BLOCKS_MAX: Final = 8  # as many as a host has under way at a time, and no more
 

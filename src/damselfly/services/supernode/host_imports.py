@@ -28,7 +28,6 @@ from damselfly.errors import (
     UsageError,
 )
 from damselfly.services.cache_care.repairing import fetch_body
-from damselfly.services.seeding.hashing import new_hasher
 from damselfly.services.seeding.naming import cut_edition
 from damselfly.services.seeding.pacing import Pace
 from damselfly.services.seeding.storing import store_block
@@ -37,6 +36,7 @@ from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.telemetry.log import get_log
 from damselfly.transport.block_connection import BlockConnections
 from damselfly.wire import session_messages as wire
+from damselfly.wire.hashing import new_hasher
 
 BLOCK_BYTES_MAX: Final = 64 << 20
 RUNNING_MAX: Final = 4  # at a time; the others wait

@@ -2,7 +2,8 @@
 
 The files are asked for some at a time, and given in order. Which version a bundle is follows
 from its listing: lengths, digests, ETags or dates. A file that is not as it was listed ends the
-reading, and the next one begins with a new listing.
+reading, and the next one begins with a new listing. One that is not what its digest or checksum
+promises ends it, too, before any of its bytes are given.
 """
 
 import asyncio
@@ -17,11 +18,12 @@ from damselfly.core.bundling import BundleAddress, split
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.core.urls import WEB, shown_at
-from damselfly.errors import SourceChangedError, SourceRefusedError
+from damselfly.errors import SourceBrokenError, SourceChangedError, SourceRefusedError
 from damselfly.transport.provider import Source, SourceAnswer
 from damselfly.transport.sources.chunks import ChunkReading, answer_for, read_whole
 from damselfly.transport.sources.listings import RecentListings
 from damselfly.wire.bundles import encode_head
+from damselfly.wire.hashing import other_than_told
 
 OK, PARTIAL, NOT_FOUND = 200, 206, 404
 FILES_AHEAD: Final = 16  # hides a round trip of 20 ms behind 10 KB files at 8 MB/s
@@ -183,6 +185,10 @@ class BundleSource:
             raise SourceChangedError(
                 url=spec.display_url, promised=f"{size} bytes", came=f"{len(body)} bytes"
             )
+        promised = member.digest or str(told.digest or "") or told.checksum
+        if found := other_than_told(promised, body):
+            reason = f"it is {found}, and not {promised} as was told of it"
+            raise SourceBrokenError(url=spec.display_url, reason=reason)
         return body
 
 

@@ -1,4 +1,4 @@
-"""Hash functions by the names that digests have."""
+"""Hash functions by the names that digests and checksums have."""
 
 import hashlib
 from typing import Protocol
@@ -42,3 +42,19 @@ def new_hasher(algorithm: str) -> Hasher:
     if algorithm == "blake3":
         return blake3.blake3()
     return hashlib.new(algorithm, usedforsecurity=algorithm in ALGORITHMS)
+
+
+def other_than_told(told: str, data: bytes | memoryview) -> str:
+    """Return what a content hashes to, if that is not what was told of it; else nothing.
+
+    Args:
+        told: A digest or a checksum, `md5:0123…`; empty: nothing was told.
+        data: The content.
+    """
+    if not told:
+        return ""
+    name, _, _ = told.partition(":")
+    hasher = new_hasher(name)
+    hasher.update(data)
+    found = f"{name}:{hasher.hexdigest()}"
+    return "" if found == told else found
