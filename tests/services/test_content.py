@@ -103,6 +103,20 @@ async def test_reader_that_goes_away_ends_nothing_for_another(tmp_path: Path) ->
     assert source.count("GET") == 1
 
 
+@pytest.mark.parametrize("digest", [DIGEST, ""])
+async def test_content_that_was_read_to_its_end_is_a_finished_download(
+    tmp_path: Path, digest: str, *, has_supernode: bool
+) -> None:
+    # Whoever had the last byte was gone before the seal: the host left the swarm and its children.
+    async with FakeSource() as source, a_supernode(tmp_path) as supernode:
+        source.add("/file", DATA)
+        request = DownloadRequest(url=source.url("/file"), digest=digest)
+        async with a_host(tmp_path, "ann", supernode if has_supernode else "") as host:
+            async with host.downloads.read(request) as content:
+                assert await read(content) == DATA
+            assert [each.state for each in host.downloads.seen.ended()] == ["finished"]
+
+
 async def test_many_readers_share_one_download(tmp_path: Path) -> None:
     async with FakeSource() as source, a_supernode(tmp_path) as supernode:
         source.add("/file", DATA)

@@ -28,6 +28,7 @@ from damselfly.wire.local_messages import (
 )
 
 PROGRESS_S: Final = 0.5  # what a person can follow; each line costs both sides
+SETTLE_S: Final = 2.0  # a seal takes milliseconds; that a source has ended it may say late
 
 T = TypeVar("T")
 
@@ -241,13 +242,19 @@ class Downloads:
 
         It goes on when who waits for it is cancelled: else its entry would stay pinned.
         """
-        self.seen.end(run)
         await asyncio.shield(asyncio.ensure_future(self._forget(run)))
 
     async def _forget(self, run: DownloadRun) -> None:
+        if not run.is_ending:
+            await _settled(run)
+            if self._waiting.get(run):
+                return  # somebody wants it again
+        is_first = not run.is_ending
+        self.seen.end(run)
         await run.end()
-        bytes_by = run.tally.bytes_by
-        self._count_asked(hit=bytes_by.cache, missed=bytes_by.total - bytes_by.cache)
+        if is_first:
+            bytes_by = run.tally.bytes_by
+            self._count_asked(hit=bytes_by.cache, missed=bytes_by.total - bytes_by.cache)
         if self._runs.get(run.spec.task_id) is run:
             del self._runs[run.spec.task_id]
 
@@ -342,6 +349,19 @@ class Downloads:
         """Stop all downloads; what they have is kept."""
         for run in self._runs.values():
             run.cancel()
+
+
+async def _settled(run: DownloadRun) -> None:
+    """Let what is here whole be sealed, for a moment at most.
+
+    Who reads along has the last byte before that, and goes. Without a seal the run would count
+    as given up, and those who miss something would lose their links to this host.
+    """
+    entry = run.entry
+    if entry is None or entry.edition.size_bytes is None:
+        return
+    if len(entry.held) == entry.edition.layout.block_count:
+        await asyncio.wait([run.outcome], timeout=SETTLE_S)
 
 
 async def _in_time(request: DownloadRequest, work: Coroutine[object, object, T]) -> T:
