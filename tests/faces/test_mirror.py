@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from damselfly.services.options import MirrorOptions, RegistryOptions
 from faces.mirrors import an_engine
@@ -149,13 +150,30 @@ async def test_lists_are_passed_on(tmp_path: Path) -> None:
         port = registry.host.partition(":")[2]
         async with an_engine(host, "") as engine:
             told = await engine.ask(f"/v2/127.0.0.1_{port}/lib/app/tags/list")
-            referrers = await engine.ask(f"/v2/127.0.0.1_{port}/lib/app/referrers/{digest}")
+            signatures = f"/v2/127.0.0.1_{port}/lib/app/referrers/{digest}?artifactType=a/b%2Bc"
+            referrers = await engine.ask(signatures)
 
     assert told.body == b'{"tags": ["a"]}'
     assert (
         told.headers["Link"] == f'</v2/127.0.0.1_{port}/lib/app/tags/list?last=b&n=2>; rel="next"'
     )
     assert referrers.body == b'{"manifests": []}'
+    assert registry.queries_seen == ["", "artifactType=a/b%2Bc"]
+
+
+async def test_pages_of_a_list_are_of_the_registry_that_was_named(tmp_path: Path) -> None:
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
+        link = f'<{registry.url("/v2/lib/app/tags/list")}?last=b&n=2>; rel="next"'
+        registry.add("/v2/lib/app/tags/list", b'{"tags": ["a", "b"]}', headers={"Link": link})
+        async with an_engine(host, registry.host) as engine:
+            told = await engine.ask("/v2/lib/app/tags/list")
+            url, _, rest = told.headers["Link"].lstrip("<").partition(">")
+            assert rest == '; rel="next"'
+            next_page = URL(f"{engine.url('/').origin()}{url}", encoded=True)
+            async with engine._client.get(next_page) as second:
+                assert second.status == 200
+
+    assert registry.queries_seen == ["", "last=b&n=2"]
 
 
 async def test_base_is_passed_on_for_those_who_say_or_imply_which(tmp_path: Path) -> None:

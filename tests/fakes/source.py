@@ -184,6 +184,7 @@ class FakeSource:
         requests: What was asked for, `/stats` apart.
         headers_seen: The headers of the same requests.
         accepts_seen: Their Accept lines, one by one.
+        queries_seen: Their queries.
         connections: Those that they came by, each once.
         bytes_sent: Bytes of bodies that were handed to the connections.
         answering_max: How many were answered at a time, at most.
@@ -194,6 +195,7 @@ class FakeSource:
         self.requests: list[Request] = []
         self.headers_seen: list[Mapping[str, str]] = []
         self.accepts_seen: list[list[str]] = []
+        self.queries_seen: list[str] = []
         self.connections: set[object] = set()
         self.bytes_sent = 0
         self._answering = self.answering_max = 0
@@ -255,6 +257,7 @@ class FakeSource:
         self.connections.add(request.protocol)
         self.headers_seen.append(dict(request.headers))
         self.accepts_seen.append(request.headers.getall("Accept", []))
+        self.queries_seen.append(request.query_string)
         content = self.contents.get(request.path)
         if content is None:
             return self._told(request, web.Response(status=404))

@@ -17,6 +17,7 @@ class Asked:
         registry: Where it leads.
         path: What it is about, by the name that the repository has there.
         query: For the registry.
+        ns: What the query says of the registry; empty: nothing.
         name: The repository's name here.
         is_named: The request itself says which registry is meant.
     """
@@ -25,6 +26,7 @@ class Asked:
     registry: Registry
     path: RegistryPath
     query: str
+    ns: str
     name: str
     is_named: bool
 

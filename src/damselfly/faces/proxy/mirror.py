@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -61,6 +61,8 @@ from damselfly.wire.upload_paths import is_upload_path, parse_push_path
 OK: Final = 200
 PUSHING: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REFUSALS: Final = range(400, 600)
+SERVER_ERRORS: Final = 500
+LOGGED_CHARS_MAX: Final = 200  # of a path that may be anything
 TAGS_REMEMBERED_MAX: Final = 10_000  # some hundred bytes each
 
 # What of an engine's request a registry is asked with. Ranges are answered here, and only
@@ -113,9 +115,11 @@ class Mirror:
             _check_destinations(request, asked.registry)
             return await self._answer(asked)
         except DamselflyError as exc:
-            log.warning(
+            # What a registry or the mirror refuses is for the engine, not for the operator.
+            tell = log.warning if exc.http_status >= SERVER_ERRORS else log.info
+            tell(
                 "answer_failed",
-                path=str(path or "")[:200],
+                path=request.rel_url.raw_path[:LOGGED_CHARS_MAX],
                 error=type(exc).__name__,
                 reason=str(exc),
             )
@@ -123,7 +127,7 @@ class Mirror:
 
     def _understood(self, request: web.Request, path: RegistryPath) -> Asked:
         query = parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
-        named = next((value for name, value in query if name == "ns"), "")
+        named = ns = next((value for name, value in query if name == "ns"), "")
         name = path.name
         if not named and path.name:
             named, name = path.split_registry()
@@ -134,6 +138,7 @@ class Mirror:
             registry=self._registries.find(named or self._options.default),
             path=replace(path, name=name),
             query=urlencode([(key, value) for key, value in query if key != "ns"]),
+            ns=ns,
             name=path.name,
             is_named=bool(named),
         )
@@ -180,10 +185,8 @@ class Mirror:
         self, asked: Asked, told: aiohttp.ClientResponse, url: str
     ) -> web.StreamResponse:
         headers = dict(VERSION)
-        if link := told.headers.get("Link"):  # to the next page, by the name it has here
-            theirs = asked.registry.url("", replace(asked.path, kind=Kind.TAGS))
-            pattern = rf"<[^>]*{re.escape(theirs.removesuffix('tags/list'))}"
-            headers["Link"] = re.sub(pattern, f"</v2/{asked.name}/", link)
+        if link := told.headers.get("Link"):
+            headers["Link"] = _link_here(link, asked)
         return await pass_on(asked.request, told, headers=headers, url=display_url(url))
 
     async def _ask(self, asked: Asked, method: str) -> tuple[aiohttp.ClientResponse, str]:
@@ -338,6 +341,16 @@ def _requests(asked: Asked) -> list[DownloadRequest]:
         )
         for base in asked.registry.bases
     ]
+
+
+def _link_here(link: str, asked: Asked) -> str:
+    """Return a link to the next page of a list, by the name that the list has here."""
+    theirs = asked.registry.url("", replace(asked.path, kind=Kind.TAGS)).removesuffix("tags/list")
+    link = re.sub(rf"<[^>]*{re.escape(theirs)}", f"</v2/{asked.name}/", link)
+    if not asked.ns:
+        return link
+    named = f"ns={quote(asked.ns, safe='')}"
+    return re.sub(r"<([^>?]*)\??([^>]*)>", rf"<\1?{named}&\2>", link)
 
 
 def _headers_of(digest: Digest, media_type: str) -> dict[str, str]:
