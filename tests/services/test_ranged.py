@@ -71,3 +71,21 @@ async def test_a_download_that_is_resumed_is_read_over_several_connections(tmp_p
         again = [each for each in source.requests[before:] if each.method == "GET"]
         assert len(again) > 4
         assert all(each.range_header for each in again)
+
+
+async def test_a_short_content_waits_for_no_part_of_a_large_one(tmp_path: Path) -> None:
+    few = SourceOptions(retries_max=1, connections_max=4)
+    async with FakeSource() as source, a_host(tmp_path, "ann", source=few) as host:
+        content = source.add("/f", DATA, rate_bytes_per_s=15e6, stall_after_bytes=9 << 20)
+        source.add("/short", b"short")
+        large, short = (DownloadRequest(url=source.url(path)) for path in ("/f", "/short"))
+        reading = asyncio.ensure_future(host.downloads.get(large, lambda _: None))
+        while source.answering_max < 3:  # each of them stalls
+            await asyncio.sleep(0.01)
+
+        async with asyncio.timeout(5):
+            finished = await host.downloads.get(short, lambda _: None)
+
+        assert Path(finished.content_path).read_bytes() == b"short"
+        content.release()
+        await reading

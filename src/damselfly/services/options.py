@@ -65,7 +65,8 @@ class SourceOptions:
         serve_stale: Whether a cached content is handed out although its source did not confirm
             it: `never`, `unreachable` (if the source gives no answer at all), or `always` (also
             if it answers with an error). It is told as stale then.
-        connections_max: Requests to one source host at a time.
+        connections_max: Requests to one source host at a time; a fifth of them is for what is no
+            large content, and 16 parts at a time give what a source has (bench/sources.py).
         rate_bytes_per_s: Limit for one source host; 0 is none.
         fallbacks_max: Hosts that may go to the source themselves for one task at a time.
         connect_timeout_s: A source that does not accept a connection is unreachable.
@@ -85,7 +86,7 @@ class SourceOptions:
     negative_window_s: float = 2.0
     access_window_s: float = 60.0
     serve_stale: StalePolicy = StalePolicy.NEVER
-    connections_max: int = 16
+    connections_max: int = 20
     rate_bytes_per_s: float = 0.0
     fallbacks_max: int = 2
     connect_timeout_s: float = 5.0

@@ -66,6 +66,13 @@ class Asking:
         self._throttles: dict[str, Throttle] = defaultdict(
             lambda: Throttle(options.rate_bytes_per_s)
         )
+        # {host of a source: connections that its contents may have besides their first ones}.
+        # Some are left for others: who wants a few bytes would wait for a part to end.
+        left = max(options.connections_max // 5, 1)
+        self._more_max = max(options.connections_max - left - 1, 1)
+        self._more: dict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(self._more_max)
+        )
 
     async def ask(
         self, spec: TaskSpec, edition: Edition | None = None, span: Span | None = None
@@ -162,15 +169,16 @@ class Asking:
         gaps: Sequence[Span],
     ) -> None:
         edition, options = entry.edition, self._options
+        connections_max = min(self._more_max + 1, options.connections_max)
         ranging = Ranging(
             gaps,
             block_bytes=edition.block_bytes,
-            connections_max=options.connections_max,
+            connections_max=connections_max,
             enough_bytes_per_s=min(self._link_rate, options.rate_bytes_per_s or self._link_rate),
         )
         buffers = Buffers(
             edition.block_bytes,
-            readings_max=options.connections_max,
+            readings_max=connections_max,
             workers=intake.workers(edition),
         )
 
@@ -185,7 +193,8 @@ class Asking:
             if part.span == gaps[0]:
                 await reader(reading).read(reading)
                 return
-            async with await self.ask(spec, edition, part.span) as own:
+            more = self._more[host_of(spec.url)]
+            async with more, await self.ask(spec, edition, part.span) as own:
                 check_same(spec, edition, own.answer)
                 await reader(own).read(own)
 
