@@ -118,3 +118,16 @@ async def test_help_lists_each_exit_code_once() -> None:
         if isinstance(value, type) and issubclass(value, errors.DamselflyError)
     }
     assert sorted(listed) == sorted({0, 130} | known)
+
+
+async def test_output_that_nobody_reads_is_no_failure(site: Site) -> None:
+    async with FakeSource() as source:
+        source.add("/f", DATA)
+        output = site.path("out")
+        command = f'"{BIN}/dfget" "{source.url("/f")}" --socket "$1" -O "{output}" --json | true'
+        daemon = await site.daemon("host", "")
+
+        ended = await run("bash", "-c", f"set -o pipefail; {command}", "-", daemon.socket)
+
+        assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
+        assert output.read_bytes() == DATA

@@ -37,22 +37,34 @@ class SourceRefusedError(SourceError):
     Attributes:
         url: The source, without credentials and query.
         status: Its HTTP status.
+        http_headers: What of its answer goes to whoever asked.
     """
 
     exit_code = 12
 
     def __init__(
-        self, *, url: str, status: int, http_headers: tuple[tuple[str, str], ...] = ()
+        self,
+        *,
+        url: str,
+        status: int,
+        http_headers: tuple[tuple[str, str], ...] = (),
+        hint: str = "",
     ) -> None:
         self.url, self.status, self.http_headers = url, status, http_headers
         self.http_status = status if 400 <= status < 500 else 502  # noqa: PLR2004
-        hint = {
+        pauses = (value for name, value in http_headers if name.lower() == "retry-after")
+        pause = next(pauses, "")
+        again = f"try again in {pause} s" if pause.isdecimal() else "try again later"
+        usual = "check the address"
+        if status >= 500:  # noqa: PLR2004
+            usual = again if pause else "ask whoever runs it"
+        hint = hint or {
             401: "it wants credentials; give them with --header",
             403: "these credentials may not read it",
             404: "there is nothing at this address",
             416: "it cannot give this range",
-            429: "it is asked too often; try again later",
-        }.get(status, "ask whoever runs it" if status >= 500 else "check the address")  # noqa: PLR2004
+            429: f"it is asked too often; {again}",
+        }.get(status, usual)
         super().__init__(f"source {url} answered {status}: {hint}")
 
 

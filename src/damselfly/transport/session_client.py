@@ -12,6 +12,7 @@ from damselfly.core.downloading.backoff import Backoff, pause_told
 from damselfly.errors import RemoteProtocolError, SuperNodeUnreachableError
 from damselfly.telemetry.log import get_log
 from damselfly.transport.conversation import Conversation, client_socket
+from damselfly.transport.reasons import why_it_failed
 from damselfly.wire.session_messages import (
     PROTOCOL,
     Hello,
@@ -118,7 +119,7 @@ class SessionClient:
                 return "it is busy"
             return f"it is no SuperNode: it answered {exc.status}"
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            return _words(exc)
+            return why_it_failed(exc)
         conversation = Conversation(socket, reads=supernode_codec, writes=host_codec)
         self._conversation = conversation
         conversation.post(self._hello())
@@ -127,7 +128,7 @@ class SessionClient:
         except RemoteProtocolError as exc:
             return str(exc)
         except (aiohttp.ClientError, OSError) as exc:
-            return _words(exc)
+            return why_it_failed(exc)
         reason = getattr(socket, "close_code", None)
         return "it closed the session" + (f" (code {reason})" if reason else "")
 
@@ -149,10 +150,3 @@ def _seconds(headers: Mapping[str, str] | None) -> float:
     """Return what `Retry-After` says in seconds, at least 1; what it says otherwise is 1."""
     text = (headers or {}).get("Retry-After", "")
     return max(float(text), 1.0) if text.isascii() and text.isdecimal() else 1.0
-
-
-def _words(exc: Exception) -> str:
-    """Return an error of a socket in words a person would use."""
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        return str(exc.os_error.strerror or exc.os_error)
-    return str(exc) or type(exc).__name__

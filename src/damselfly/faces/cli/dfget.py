@@ -231,7 +231,10 @@ def _report(
 
 
 def _print_json(value: object) -> None:
-    print(msgspec.json.encode(value).decode(), flush=True)
+    try:
+        print(msgspec.json.encode(value).decode(), flush=True)
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: DamselflyError, *, is_json: bool) -> int:

@@ -22,7 +22,7 @@ from damselfly.faces.proxy.refusals import RefusedError, answer_of
 from damselfly.faces.proxy.tunnel import Tunnels, early_of, give_back, transport_of
 from damselfly.services.peering.web_server import HEAD_BYTES_MAX, KEEPALIVE_S, server_logger
 from damselfly.telemetry.log import get_log
-from damselfly.transport.sources.http import why_it_failed
+from damselfly.transport.reasons import why_it_failed
 
 if TYPE_CHECKING:
     from damselfly.services.own_ca import OwnCa

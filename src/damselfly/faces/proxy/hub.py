@@ -21,7 +21,8 @@ from damselfly.faces.proxy.upstream import READ_BUFFER_BYTES, passed_on
 from damselfly.services.downloading.downloads import Downloads
 from damselfly.services.options import SourceOptions
 from damselfly.telemetry.log import get_log
-from damselfly.transport.sources.http import tls_context, why_it_failed
+from damselfly.transport.reasons import why_it_failed
+from damselfly.transport.sources.http import tls_context
 from damselfly.transport.sources.kinds.hub import PUBLIC
 from damselfly.wire.local_messages import DownloadRequest
 

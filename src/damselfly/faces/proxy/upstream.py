@@ -21,7 +21,8 @@ from damselfly.faces.proxy.refusals import RefusedError
 from damselfly.faces.proxy.tunnel import Tunnels, transport_of
 from damselfly.services.options import SourceOptions
 from damselfly.telemetry.log import get_log
-from damselfly.transport.sources.http import HEAD_BYTES_MAX, tls_context, why_it_failed
+from damselfly.transport.reasons import why_it_failed
+from damselfly.transport.sources.http import HEAD_BYTES_MAX, tls_context
 
 READ_BUFFER_BYTES: Final = 128 << 10  # for each answer on its way; thousands may be
 SWITCHING: Final = 101

@@ -4,7 +4,7 @@ import aiohttp
 
 from damselfly.core.task import TaskSpec
 from damselfly.errors import SourceBrokenError, SourceUnreachableError
-from damselfly.transport.sources.http import why_it_failed
+from damselfly.transport.reasons import why_it_failed
 
 
 async def read_body(told: aiohttp.ClientResponse, spec: TaskSpec, *, bytes_max: int) -> bytes:

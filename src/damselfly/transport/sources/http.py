@@ -1,7 +1,6 @@
 """HTTP and HTTPS sources. The border where errors of the HTTP library end."""
 
 import asyncio
-import os
 import re
 import ssl
 from collections.abc import AsyncIterable, Mapping
@@ -24,6 +23,7 @@ from damselfly.errors import (
     SourceUnreachableError,
 )
 from damselfly.transport.provider import SourceAnswer
+from damselfly.transport.reasons import why_it_failed
 from damselfly.transport.sources.checksums import checksum_told, digest_told
 from damselfly.transport.sources.direct_body import DirectBody, take_over
 from damselfly.wire.byte_ranges import format_range, parse_content_range
@@ -462,29 +462,3 @@ def tls_context(ca_file: str) -> ssl.SSLContext | bool:
         expected = f"a file with certificates in PEM form ({ca_file}: {exc})"
         raise SettingsError(where="settings", key="source.ca_file", expected=expected) from exc
     return context
-
-
-def why_it_failed(exc: BaseException) -> str:
-    """Return why a request failed, in words a person would use, without the URL."""
-    match exc:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted ({exc.certificate_error})"
-        case aiohttp.ClientConnectorDNSError():
-            return "its name is not known"
-        case aiohttp.ClientSSLError():
-            return "TLS failed"
-        case aiohttp.ClientConnectorError():
-            return _meaning(exc.os_error)
-        case aiohttp.ServerDisconnectedError():
-            return "it closed the connection without an answer"
-        case TimeoutError():
-            return "no answer in time"
-        case OSError():
-            return _meaning(exc)
-        case _:
-            return type(exc).__name__
-
-
-def _meaning(exc: OSError) -> str:
-    """Return what the number of an error means; asyncio's own text has the address."""
-    return os.strerror(exc.errno).lower() if exc.errno else exc.strerror or type(exc).__name__

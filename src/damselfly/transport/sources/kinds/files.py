@@ -94,7 +94,8 @@ class FileSource:
         """
         path = Path(unquote(urlsplit(spec.url).path)).resolve()
         if not any(path.is_relative_to(folder) for folder in self._folders):
-            raise SourceRefusedError(url=spec.display_url, status=FORBIDDEN)
+            hint = "it is in no folder that the setting source.folders of the SuperNode names"
+            raise SourceRefusedError(url=spec.display_url, status=FORBIDDEN, hint=hint)
         return path
 
     def _open(self, spec: TaskSpec) -> BinaryIO:
@@ -143,6 +144,7 @@ def _validators(status: os.stat_result) -> Validators:
 
 def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
     if isinstance(exc, PermissionError):
-        return SourceRefusedError(url=spec.display_url, status=FORBIDDEN)
+        hint = "the user of the SuperNode's process may not read it"
+        return SourceRefusedError(url=spec.display_url, status=FORBIDDEN, hint=hint)
     reason = getattr(exc, "strerror", "") or type(exc).__name__
     return SourceUnreachableError(url=spec.display_url, reason=str(reason).lower())
