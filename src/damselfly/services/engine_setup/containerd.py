@@ -56,7 +56,7 @@ def planned(files: Files, wish: Wish) -> EnginePlan:
             f"{', '.join(others)}: has a hosts.toml of its own and is not mirrored; "
             f"add --registry {others[0]} to mirror it too"
         )
-    return EnginePlan(files=tuple(wanted), notes=tuple(notes))
+    return EnginePlan(files=tuple(wanted), notes=(*notes, *wish.told_elsewhere))
 
 
 def restart_after(paths: Collection[str]) -> str:

@@ -102,6 +102,16 @@ class Wish:
             raise UsageError(f"--proxy {self.proxy!r} is not host:port, such as 127.0.0.1:65001")
 
     @property
+    def told_elsewhere(self) -> tuple[str, ...]:
+        """What the daemon's settings must say so that these registries come through it."""
+        return tuple(
+            f'{each.name} has no TLS: tell the daemon by url = "{each.url}" in its registries '
+            "settings, or it is pulled past it"
+            for each in self.registries
+            if each.is_plain_http and not each.name.startswith(LOOPBACK)
+        )
+
+    @property
     def proxy_url(self) -> str:
         """The daemon as a URL."""
         return f"http://{self.proxy}"

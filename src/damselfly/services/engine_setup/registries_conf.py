@@ -50,7 +50,7 @@ def planned(files: Files, wish: Wish) -> EnginePlan:
             notes.append(f"{', '.join(nearer)}: has an entry of its own and is not mirrored")
     text = written(registries, present, wish.proxy)
     file = PlannedFile(path=PATH, kind=FileKind.OWN, text=text)
-    return EnginePlan(files=(file,), notes=tuple(notes))
+    return EnginePlan(files=(file,), notes=(*notes, *wish.told_elsewhere))
 
 
 def restart_after_podman(_: Collection[str]) -> str:
