@@ -83,9 +83,11 @@ async def test_a_url_import_at_a_host_is_not_believed_by_the_supernode(site: Sit
     file.write_bytes(DATA)
     await asyncio.sleep(0.5)
 
-    await cache("import", str(file), "--url", "http://bank.invalid/a", "--socket", first.socket)
+    named = ("--url", "http://bank.invalid/a")
+    ended = await cache("import", str(file), *named, "--socket", first.socket)
     await asyncio.sleep(1)
 
+    assert 'host_imports = "all"' in ended.out
     assert "0 editions" in (await cache("ls", "--data", str(site.path("supernode")))).out
     assert "import_refused" in supernode.log.read_text()
 
@@ -197,7 +199,8 @@ async def test_bad_input_gets_one_clear_sentence(site: Site) -> None:
         (("import", str(file), "--url", "http://a/", "--digest", DIGEST, *here), 2, "choose one"),
         (("export", "http://x.invalid/", str(site.path("o")), *here), 7, "is not cached"),
         (("export", "http://x.invalid/", str(site.folder), *here), 3, "name a file"),
-        (("ls", "--socket", str(site.path("no.sock"))), 33, "nobody answers"),
+        (("ls", "--socket", str(site.path("no.sock"))), 33, "daemon"),
+        (("ls", "--supernode", "--socket", str(site.path("no.sock"))), 31, "SuperNode"),
     ]:
         ended = await cache(*arguments)
         assert (ended.code, words in ended.err) == (code, True), (arguments, ended)

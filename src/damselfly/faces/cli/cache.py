@@ -14,7 +14,12 @@ import msgspec
 import typer
 
 from damselfly.clock import wall_s
-from damselfly.errors import DaemonUnreachableError, OutputError, UsageError
+from damselfly.errors import (
+    DaemonUnreachableError,
+    OutputError,
+    SuperNodeUnreachableError,
+    UsageError,
+)
 from damselfly.faces.cli.progress import size_text
 from damselfly.services.outputs import Output
 from damselfly.services.places import daemon_sockets, data_folder
@@ -124,6 +129,7 @@ def cache_at(socket: str, folder: str, *, of_supernode: bool) -> Cache:
 
     Raises:
         DaemonUnreachableError: Nobody answers there, and there is no folder.
+        SuperNodeUnreachableError: The same, of the SuperNode's.
         StorageUnusableError: The folder is not ours, or in use.
     """
     part = "supernode" if of_supernode else "daemon"
@@ -141,7 +147,10 @@ def cache_at(socket: str, folder: str, *, of_supernode: bool) -> Cache:
     if folder and os.path.isdir(folder):
         return CacheAtRest(folder)
     reason = "nobody answers there; name its --socket, or the folder of its cache with --data"
-    raise DaemonUnreachableError(socket=" or ".join(sockets), reason=reason)
+    where = " or ".join(sockets)
+    if of_supernode:
+        raise SuperNodeUnreachableError(address=where, reason=reason)
+    raise DaemonUnreachableError(socket=where, reason=reason)
 
 
 def _print_json(value: object) -> None:
@@ -276,6 +285,11 @@ def import_(
     typer.echo(f"imported {file} ({size_text(size_bytes)}); to get it: dfget {spec.url}{tail}")
     if not changed.told and not supernode:
         typer.echo("only this host has it yet: there is no session with a SuperNode")
+    elif url and not supernode:
+        typer.echo(
+            "other hosts get it only if the SuperNode takes imports by URL from hosts (its "
+            'setting host_imports = "all"); else import it there, or without --url'
+        )
 
 
 @cache_app.command()
