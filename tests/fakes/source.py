@@ -71,6 +71,7 @@ class FakeContent:
         reset_count: ... so many times; -1 is always.
         stall_after_bytes: Sends nothing after so many bytes of a body until `release`.
         is_stalled_at_head: Sends nothing at all until `release`.
+        is_head_stalled: The same, of answers to HEAD alone.
         rate_bytes_per_s: Limit for each answer; 0 is none.
         changed_data: The content, with other validators, after `change_after_gets` ...
         change_after_gets: ... answers with bytes; -1 is never ...
@@ -100,6 +101,7 @@ class FakeContent:
     reset_count: int = -1
     stall_after_bytes: int = -1
     is_stalled_at_head: bool = False
+    is_head_stalled: bool = False
     rate_bytes_per_s: float = 0.0
     changed_data: bytes = b""
     change_after_gets: int = -1
@@ -261,7 +263,7 @@ class FakeSource:
         content = self.contents.get(request.path)
         if content is None:
             return self._told(request, web.Response(status=404))
-        if content.is_stalled_at_head:
+        if content.is_stalled_at_head or (content.is_head_stalled and request.method == "HEAD"):
             await content.stall()
         response = self._refusal(request, content) or self._without_body(request, content)
         if response is not None:

@@ -1,11 +1,12 @@
-"""A fake source, and readers of it: one patient, one that waits a tenth of a second."""
+"""A fake source, readers of it, one patient, one that waits a tenth of a second; a real bucket."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from damselfly.transport.sources.http import HttpSource
 from fakes.source import FakeSource
+from transport import shelves
 
 
 @pytest.fixture
@@ -26,3 +27,8 @@ async def impatient() -> AsyncIterator[HttpSource]:
     source = HttpSource(connect_timeout_s=0.2, stall_timeout_s=0.1)
     yield source
     await source.close()
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from shelves.running_seaweed(tmp_path_factory.mktemp("seaweed"))

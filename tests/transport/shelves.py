@@ -180,11 +180,15 @@ class CloudShelf:
     """A bucket of a store that the tests fill by the store's own library, or ours."""
 
     def __init__(
-        self, base: str, put: Callable[[str, bytes], object], *accounts: AccountOptions
+        self,
+        base: str,
+        put: Callable[[str, bytes], object],
+        account: AccountOptions,
     ) -> None:
         self._base = base
         self._put = put
-        self.sources = sources_with(*accounts)
+        self.account = account
+        self.sources = sources_with(account)
         self.wrong: tuple[tuple[str, str], ...] = ()
 
     async def put(self, name: str, data: bytes) -> TaskSpec:
@@ -223,6 +227,12 @@ async def gcs_shelf(folder: Path) -> AsyncIterator[CloudShelf]:
     program.stop()
 
 
+def azure_at(endpoint: str) -> AzureStore:
+    """Return the tests' own way to a container, to fill it."""
+    config: Any = {"account_name": AZURITE, "account_key": AZURITE_KEY, "endpoint": endpoint}
+    return AzureStore("shelf", config=config, client_options={"allow_http": True})
+
+
 def make_container(endpoint: str) -> None:
     """Make the container `shelf`, by the one request that our library has no way for."""
     headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2023-11-03"}
@@ -248,8 +258,6 @@ async def azure_shelf(folder: Path) -> AsyncIterator[CloudShelf]:
     program = Program([azurite, *where, *kept], folder)
     program.wait_ready(lambda: accepts("127.0.0.1", port))
     endpoint = f"http://127.0.0.1:{port}/{AZURITE}"
-    config: Any = {"account_name": AZURITE, "account_key": AZURITE_KEY, "endpoint": endpoint}
-    store = AzureStore("shelf", config=config, client_options={"allow_http": True})
     make_container(endpoint)
     account = AccountOptions(
         match="az://shelf/",
@@ -257,7 +265,7 @@ async def azure_shelf(folder: Path) -> AsyncIterator[CloudShelf]:
         user=AZURITE,
         password_file=secret_file(folder, AZURITE_KEY),
     )
-    shelf = CloudShelf("az://shelf", store.put, account)
+    shelf = CloudShelf("az://shelf", azure_at(endpoint).put, account)
     wrong = base64.b64encode(b"wrong").decode()
     shelf.wrong = (("access-key", AZURITE), ("secret-key", wrong))
     yield shelf
@@ -279,13 +287,13 @@ class ObjectShelf:
         folder.mkdir(exist_ok=True)
         self.store = store_at(endpoint)
         self.prefix = folder.name
-        account = AccountOptions(
+        self.account = AccountOptions(
             match="s3://shelf/",
             endpoint=endpoint,
             user=USER,
             password_file=secret_file(folder, PASSWORD),
         )
-        self.sources = sources_with(account)
+        self.sources = sources_with(self.account)
 
     async def put(self, name: str, data: bytes) -> TaskSpec:
         await self.store.put_async(f"{self.prefix}/{name}", data)

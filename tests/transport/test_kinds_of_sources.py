@@ -178,7 +178,11 @@ async def test_a_large_file_of_a_hub_has_its_sha256_and_keeps_the_token_at_home(
     [
         ({"Content-MD5": base64.b64encode(b"m" * 16).decode()}, "md5:" + "6d" * 16),
         ({"x-amz-checksum-crc32c": "AAAAAQ=="}, "crc32c:00000001"),
+        ({"x-amz-checksum-crc32": "AAAAAQ=="}, "crc32:00000001"),
+        ({"x-amz-checksum-crc64nvme": "AAAAAAAAAAE="}, "crc64nvme:0000000000000001"),
+        ({"x-amz-checksum-crc32": "AAAAAQ==-3"}, ""),  # of its parts
         ({"x-goog-hash": "crc32c=AAAAAQ==,md5=xx"}, "crc32c:00000001"),
+        ({"x-goog-hash": "crc32c=AAAAAQ==", "x-goog-stored-content-encoding": "gzip"}, ""),
         ({"Content-MD5": "no"}, ""),
         ({"Content-MD5": "AAAA"}, ""),
         ({}, ""),

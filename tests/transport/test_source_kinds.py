@@ -1,7 +1,7 @@
 """Each kind of source, against a real server of its kind, keeps the contract of sources."""
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -64,11 +64,6 @@ if shutil.which("azurite-blob"):  # of npm, 190 MB: see CONTRIBUTING.md
         async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
             async with shelves.azure_shelf(tmp_path) as shelf:
                 yield shelf
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from shelves.running_seaweed(tmp_path_factory.mktemp("seaweed"))
 
 
 @pytest.mark.slow

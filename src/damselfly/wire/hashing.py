@@ -1,14 +1,18 @@
 """Hash functions by the names that digests and checksums have."""
 
 import hashlib
-from typing import Protocol
+import importlib.util
+import zlib
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import blake3
 import crc32c
 
 from damselfly.core.digest import ALGORITHMS
 
-CHECKSUMS = ("md5", "sha1", "crc32c")  # good against accidents alone
+# {name: hexadecimal digits of its value}; good against accidents alone.
+CHECKSUMS: Final = {"md5": 32, "sha1": 40, "crc32": 8, "crc32c": 8, "crc64nvme": 16}
 
 
 class Hasher(Protocol):
@@ -21,24 +25,42 @@ class Hasher(Protocol):
         """Return the value of all bytes so far."""
 
 
-class _Crc32c:
-    """CRC-32C, in the shape of the others."""
+class _Crc:
+    """A cyclic redundancy check, in the shape of the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._update = _crc_of(name)
+        self._hex_digits = CHECKSUMS[name]
         self._value = 0
 
     def update(self, data: bytes | memoryview, /) -> None:
-        self._value = crc32c.crc32c(data, self._value)
+        self._value = self._update(data, self._value)
 
     def hexdigest(self) -> str:
-        return f"{self._value:08x}"
+        return f"{self._value:0{self._hex_digits}x}"
+
+
+def _crc_of(name: str) -> Callable[[bytes | memoryview, int], int]:
+    if name == "crc32":
+        return zlib.crc32
+    if name == "crc32c":
+        return crc32c.crc32c
+    checksums = importlib.import_module("awscrt.checksums")
+    return checksums.crc64nvme  # type: ignore[no-any-return]
+
+
+def can_hash(algorithm: str) -> bool:
+    """Say whether `new_hasher` knows an algorithm here: one needs a package that may be missing."""
+    if algorithm == "crc64nvme":
+        return importlib.util.find_spec("awscrt") is not None
+    return algorithm in ALGORITHMS or algorithm in CHECKSUMS
 
 
 def new_hasher(algorithm: str) -> Hasher:
     """Return a hasher for an algorithm of `core.digest.ALGORITHMS`, or of a checksum."""
-    assert algorithm in (*ALGORITHMS, *CHECKSUMS)
-    if algorithm == "crc32c":
-        return _Crc32c()
+    assert can_hash(algorithm)
+    if algorithm.startswith("crc"):
+        return _Crc(algorithm)
     if algorithm == "blake3":
         return blake3.blake3()
     return hashlib.new(algorithm, usedforsecurity=algorithm in ALGORITHMS)

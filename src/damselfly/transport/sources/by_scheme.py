@@ -70,6 +70,7 @@ class Sources:
             **dict.fromkeys(
                 objects.SCHEMES,
                 lambda: objects.ObjectSource(
+                    http,
                     accounts,
                     connect_timeout_s=connect_timeout_s,
                     stall_timeout_s=stall_timeout_s,

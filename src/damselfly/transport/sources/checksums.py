@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from damselfly.core.digest import Digest
 from damselfly.errors import TaskSpecError
+from damselfly.wire.hashing import CHECKSUMS, can_hash
 
 _SF_BYTES = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
 _RFC3230 = re.compile(r"(sha-256|sha-512)=([A-Za-z0-9+/=]+)", re.IGNORECASE)
@@ -17,10 +18,11 @@ _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
 _GOOGLE = re.compile(r"(crc32c|md5)=([A-Za-z0-9+/=]+)")
 _CHECKSUMS = {
     "x-amz-checksum-sha1": "sha1",
+    "x-amz-checksum-crc64nvme": "crc64nvme",
     "x-amz-checksum-crc32c": "crc32c",
+    "x-amz-checksum-crc32": "crc32",
     "Content-MD5": "md5",
 }
-CHECKSUM_BYTES = {"md5": 16, "sha1": 20, "crc32c": 4}
 
 
 def digest_told(headers: Mapping[str, str]) -> Digest | None:
@@ -55,12 +57,14 @@ def checksum_told(headers: Mapping[str, str]) -> str:
     Source: RFC 1864 (Content-MD5), Amazon S3, Google Cloud Storage (x-goog-hash).
     """
     told = [(name, headers[header]) for header, name in _CHECKSUMS.items() if header in headers]
-    told += _GOOGLE.findall(headers.get("x-goog-hash", ""))
+    # What is kept packed is given unpacked to who does not ask for packed: that has other bytes.
+    if headers.get("x-goog-stored-content-encoding", "identity") == "identity":
+        told += _GOOGLE.findall(headers.get("x-goog-hash", ""))
     for name, value in told:
         try:
             raw = base64.b64decode(value, validate=True)
         except ValueError:
             continue
-        if len(raw) == CHECKSUM_BYTES[name]:
+        if len(raw) * 2 == CHECKSUMS[name] and can_hash(name):
             return f"{name}:{raw.hex()}"
     return ""

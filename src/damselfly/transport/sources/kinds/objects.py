@@ -6,6 +6,7 @@ from collections import OrderedDict
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -20,14 +21,11 @@ from damselfly.errors import (
     TaskSpecError,
 )
 from damselfly.transport.provider import SourceAnswer, Turn
-from damselfly.transport.sources.accounts import (
-    ACCESS_KEY,
-    SECRET_KEY,
-    SESSION_TOKEN,
-    AccountOptions,
-    Accounts,
-)
+from damselfly.transport.sources.accounts import AccountOptions, Accounts
 from damselfly.transport.sources.chunks import PIECE_BYTES, ChunkReading
+from damselfly.transport.sources.http import HttpSource
+from damselfly.transport.sources.kinds.buckets import Bucket, bucket_of
+from damselfly.transport.sources.kinds.object_sums import ObjectSums, Sums
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -49,13 +47,19 @@ class ObjectSource:
     """Buckets of one kind of store."""
 
     def __init__(
-        self, accounts: Accounts, *, connect_timeout_s: float, stall_timeout_s: float
+        self,
+        http: HttpSource,
+        accounts: Accounts,
+        *,
+        connect_timeout_s: float,
+        stall_timeout_s: float,
     ) -> None:
         self._accounts = accounts
+        self._sums = ObjectSums(http, patience_s=connect_timeout_s)
         self._connect_s = connect_timeout_s
         self._stall_s = stall_timeout_s
-        # {what it is opened with: store}, the least used first; it holds secrets.
-        self._stores: OrderedDict[tuple[object, ...], ObjectStore] = OrderedDict()
+        # The least used first; it holds secrets.
+        self._stores: OrderedDict[Bucket, ObjectStore] = OrderedDict()
 
     async def close(self) -> None:
         """Forget all stores; their connections end with them."""
@@ -77,19 +81,27 @@ class ObjectSource:
             options = {"range": part}
             if validators.etag:
                 options["if_match"] = validators.etag
+        asking = asyncio.ensure_future(self._sums_of(spec, is_part=is_part))
         try:
             result = await self._in_time(spec, self._get(spec, options))
+            sums = await asking
         except SourceRefusedError as exc:
             if not is_part or exc.status != PRECONDITION_FAILED:
                 raise
             return await self.read(spec)  # it has changed: all of what is there now
+        finally:
+            asking.cancel()
         meta, (first, stop) = result.meta, result.range
+        if sums.etag != meta.get("e_tag"):
+            sums = Sums()  # of another version
         answer = SourceAnswer(
             status=PARTIAL if is_part else OK,
             size_bytes=meta["size"],
             start_byte=first,
             stop_byte=stop,
             validators=_validators(meta),
+            digest=sums.digest,
+            checksum=sums.checksum,
             accepts_ranges=True,
         )
         pieces = result.stream(min_chunk_size=PIECE_BYTES).__aiter__()
@@ -143,6 +155,13 @@ class ObjectSource:
             raise _told(spec, exc) from exc
         return members
 
+    async def _sums_of(self, spec: TaskSpec, *, is_part: bool) -> Sums:
+        if is_part:
+            return Sums()
+        return await self._sums.ask(
+            bucket_of(spec, self._accounts), _key_of(spec), partial(self._store, spec)
+        )
+
     async def _get(self, spec: TaskSpec, options: dict[str, Any]) -> Any:  # noqa: ANN401
         return await self._store(spec).get_async(_key_of(spec), options=options)  # type: ignore[arg-type]
 
@@ -161,25 +180,11 @@ class ObjectSource:
             raise _told(spec, exc) from exc
 
     def _store(self, spec: TaskSpec) -> "ObjectStore":
-        account = self._accounts.find(spec.url)
-        given = {name.lower(): value for name, value in spec.headers}
-        if ACCESS_KEY in given:
-            user, password = given[ACCESS_KEY], given.get(SECRET_KEY, "")
-            token = given.get(SESSION_TOKEN, "")
-        elif bearer := _bearer_of(given):
-            user, password, token = account.user, "", bearer
-        else:
-            user, password, token = account.user, account.password, account.token
-        scheme, bucket = urlsplit(spec.url)[:2]
-        key = (scheme, bucket, user, password, token, account)
-        store = self._stores.pop(key, None) or _open(
-            scheme,
-            bucket,
-            account,
-            keys=(user, password, token),
-            client=self._client_options(account),
+        bucket = bucket_of(spec, self._accounts)
+        store = self._stores.pop(bucket, None) or _open(
+            bucket, client=self._client_options(bucket.account)
         )
-        self._stores[key] = store
+        self._stores[bucket] = store
         if len(self._stores) > STORES_MAX:
             self._stores.popitem(last=False)
         return store
@@ -196,47 +201,35 @@ class ObjectSource:
         return options
 
 
-def _open(
-    scheme: str,
-    bucket: str,
-    account: AccountOptions,
-    *,
-    keys: tuple[str, str, str],
-    client: dict[str, Any],
-) -> "ObjectStore":
+def _open(bucket: Bucket, *, client: dict[str, Any]) -> "ObjectStore":
     from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415  # 40 ms, seldom
 
-    user, password, token = keys
+    user, password, token = bucket.user, bucket.password, bucket.token
+    account = bucket.account
     # Who asks again, and when, is decided by us.
     shared: dict[str, Any] = {"client_options": client, "retry_config": {"max_retries": 0}}
-    is_nobody = not (user or token or account.from_machine)
-    config: dict[str, Any] = {"skip_signature": is_nobody}
-    if scheme == "s3":
+    config: dict[str, Any] = {"skip_signature": bucket.is_for_anybody}
+    if bucket.scheme == "s3":
         config |= {
             "region": account.region,
             "virtual_hosted_style_request": not account.path_style,
         }
         _put(config, endpoint=account.endpoint, session_token=token)
         _put(config, access_key_id=user, secret_access_key=password)
-        return S3Store(bucket, config=config, **shared)  # type: ignore[arg-type]
-    if scheme == "gs":
+        return S3Store(bucket.name, config=config, **shared)  # type: ignore[arg-type]
+    if bucket.scheme == "gs":
         _put(config, base_url=account.endpoint)
         if token.startswith("{"):
             config["service_account_key"] = token
         else:
             _put(config, bearer_token=token)
-        return GCSStore(bucket, config=config, **shared)  # type: ignore[arg-type]
+        return GCSStore(bucket.name, config=config, **shared)  # type: ignore[arg-type]
     _put(config, endpoint=account.endpoint, account_name=user, account_key=password, sas_key=token)
-    return AzureStore(bucket, config=config, **shared)  # type: ignore[arg-type]
+    return AzureStore(bucket.name, config=config, **shared)  # type: ignore[arg-type]
 
 
 def _put(config: dict[str, Any], **values: str) -> None:
     config.update({name: value for name, value in values.items() if value})
-
-
-def _bearer_of(given: dict[str, str]) -> str:
-    kind, _, token = given.get("authorization", "").partition(" ")
-    return token if kind.lower() == "bearer" else ""
 
 
 def _key_of(spec: TaskSpec) -> str:
