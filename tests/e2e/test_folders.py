@@ -108,6 +108,7 @@ async def test_what_is_missing_is_named_and_the_next_run_gets_that_alone(site: S
 
         assert first.code == 54
         assert "1 of 42 files are missing" in first.err
+        assert (first.json["exit_code"], len(first.json["missing"])) == (54, 1)
         assert second.code == 0, second.err
         assert found_in(site.path("out")) == FILES | BIG
         assert second.json["skipped"] == 41

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -168,7 +168,8 @@ def _as_peer(
         return asyncio.run(download(request, options, output=output, on_progress=shown.show))
 
 
-def _get(arguments: argparse.Namespace) -> None:
+def _get(arguments: argparse.Namespace) -> int:
+    """Do what was asked, and return the exit code of what could be done."""
     request = _request(arguments)
     is_many = arguments.recursive or arguments.from_file or _is_image(request.url)
     output = "" if is_many else output_path(arguments.output, request.url)
@@ -177,13 +178,13 @@ def _get(arguments: argparse.Namespace) -> None:
         text = "--no-source needs a daemon or --supernode: there is nobody else to ask"
         raise UsageError(text)
     if is_many:
-        _get_many(arguments, request, client)
-        return
+        return _get_many(arguments, request, client)
     if client is not None:
         finished = _through_daemon(client, request, output, is_quiet=arguments.quiet)
     else:
         finished = _as_peer(request, output, arguments)
     _report(finished, request, output, arguments)
+    return 0
 
 
 def _is_image(url: str) -> bool:
@@ -193,12 +194,13 @@ def _is_image(url: str) -> bool:
 
 def _get_many(
     arguments: argparse.Namespace, request: DownloadRequest, client: LocalClient | None
-) -> None:
+) -> int:
     from damselfly.faces.cli.folders.command import get_folder  # noqa: PLC0415  # 150 ms, seldom
 
-    report = get_folder(arguments, request, client)
+    report, error = get_folder(arguments, request, client)
     if arguments.json:
-        _print_json(report)
+        _print_json(report | (_told(error) if error else {}))
+    return _fail(error, is_json=False) if error else 0
 
 
 def _report(
@@ -237,16 +239,18 @@ def _print_json(value: object) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _told(error: DamselflyError) -> dict[str, Any]:
+    return {
+        "error": type(error).__name__,
+        "message": str(error),
+        "exit_code": error.exit_code,
+    }
+
+
 def _fail(error: DamselflyError, *, is_json: bool) -> int:
     print(f"dfget: {error}", file=sys.stderr)
     if is_json:
-        _print_json(
-            {
-                "error": type(error).__name__,
-                "message": str(error),
-                "exit_code": error.exit_code,
-            }
-        )
+        _print_json(_told(error))
     return error.exit_code
 
 
@@ -256,7 +260,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
         is_json = arguments.json
-        _get(arguments)
+        return _get(arguments)
     except DamselflyError as exc:
         return _fail(exc, is_json=is_json)
     except BaseExceptionGroup as group:
@@ -267,7 +271,6 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("dfget: interrupted; run the same command again to resume", file=sys.stderr)
         return INTERRUPTED
-    return 0
 
 
 def _ours_in(group: BaseExceptionGroup) -> DamselflyError | None:

@@ -26,11 +26,10 @@ SHOWN_MAX = 20  # of what is missing, on a terminal
 
 def get_folder(
     arguments: Namespace, request: DownloadRequest, client: LocalClient | None
-) -> dict[str, Any]:
-    """Get many files, and return what `--json` tells.
+) -> tuple[dict[str, Any], FolderIncompleteError | None]:
+    """Get many files, and return what `--json` tells, and what to say if some are missing.
 
     Raises:
-        FolderIncompleteError: Some are missing.
         DamselflyError: There is not even a list of them.
     """
     folder = _folder(arguments.output, request.url)
@@ -56,16 +55,15 @@ def get_folder(
     if not arguments.quiet and not arguments.json:
         _tell(outcome, folder, now_s() - begun_s)
     report = _report(outcome, request, folder, now_s() - begun_s)
-    if outcome.missing:
-        if arguments.json:
-            print(msgspec.json.encode(report).decode(), flush=True)
-        raise FolderIncompleteError(
-            path=str(folder),
-            missing_count=len(outcome.missing),
-            file_count=outcome.files + len(outcome.missing),
-            first=next(f"{path}: {exc}" for path, exc in sorted(outcome.missing.items())),
-        )
-    return report
+    if not outcome.missing:
+        return report, None
+    error = FolderIncompleteError(
+        path=str(folder),
+        missing_count=len(outcome.missing),
+        file_count=outcome.files + len(outcome.missing),
+        first=next(f"{path}: {exc}" for path, exc in sorted(outcome.missing.items())),
+    )
+    return report, error
 
 
 def _folder(asked: str, url: str) -> Path:
@@ -119,7 +117,8 @@ def _read_list(path: str) -> list[Member]:
         name = name.strip() or os.path.basename(unquote(urlsplit(url).path))
         where = f"line {number} of the list ({display_url(url)})"
         if not is_safe_path(name):
-            raise UsageError(f"{where} has no name for its file; write it after the URL")
+            what = f"the name {name[:80]!r}, which no file may have" if name else "no name"
+            raise UsageError(f"{where} has {what}; write a name after the URL")
         if name in members:
             raise UsageError(f"{where} is a second {name}; write another name after the URL")
         members[name] = Member(path=name, url=url)
@@ -149,5 +148,6 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
         print(f"dfget: missing: {path}: {exc}", file=sys.stderr)
     if len(outcome.missing) > SHOWN_MAX:
         print(f"dfget: missing: and {len(outcome.missing) - SHOWN_MAX} more", file=sys.stderr)
-    text = f"{folder}: {outcome.files} files, {size_text(outcome.size_bytes)} in {seconds:.1f} s"
+    count = "1 file" if outcome.files == 1 else f"{outcome.files} files"
+    text = f"{folder}: {count}, {size_text(outcome.size_bytes)} in {seconds:.1f} s"
     print(f"{text}, {providers_text(outcome.bytes_by)}", file=sys.stderr)
