@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -18,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import start_new_kernel
 
 import damselfly
 from damselfly.errors import (
@@ -278,3 +281,66 @@ def test_a_program_that_ends_without_closing_leaves_nothing_behind(
     assert (ended.returncode, ended.stdout) == (0, f"{len(DATA)}\n"), ended.stderr
     assert "Traceback" not in ended.stderr
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@contextmanager
+def a_notebook() -> Iterator[BlockingKernelClient]:
+    manager, kernel = start_new_kernel(startup_timeout=30)
+    try:
+        yield kernel
+    finally:
+        kernel.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_a_notebook_needs_three_lines_and_shows_a_bar(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # rich draws bars on terminals; in a notebook it showed nothing but a warning.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    url = served.add("/f", DATA, stall_after_bytes=3_000_000)
+    output = tmp_path / "<f>.bin"
+    pictures: list[str] = []
+
+    def see(message: dict[str, Any]) -> None:
+        if "data" in message["content"]:
+            pictures.append(message["content"]["data"].get("text/html", ""))
+        if pictures and "<progress" in pictures[-1]:
+            served.release(served.source.contents["/f"])
+
+    cell = f"import damselfly\n\ndamselfly.download({url!r}, {str(output)!r});"
+    with a_notebook() as kernel:
+        reply = kernel.execute_interactive(cell, output_hook=see, timeout=40)
+
+    assert reply["content"]["status"] == "ok", reply["content"]
+    assert output.read_bytes() == DATA
+    assert "<progress" in "".join(pictures)
+    assert pictures[-1].startswith("&lt;f&gt;.bin: 5.0 MB in ")
+    assert "ipywidgets" not in "".join(pictures)
+
+
+def test_a_notebook_sees_that_a_file_is_not_there(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    pictures: list[str] = []
+
+    def see(message: dict[str, Any]) -> None:
+        if "data" in message["content"]:
+            pictures.append(message["content"]["data"]["text/plain"])
+
+    url = served.source.url("/nothing")
+    cell = f"import damselfly\n\ndamselfly.download({url!r}, {str(tmp_path / 'f')!r});"
+    with a_notebook() as kernel:
+        reply = kernel.execute_interactive(cell, output_hook=see, timeout=40)
+
+    assert reply["content"]["ename"] == "SourceRefusedError"
+    assert pictures[-1] == "f: not there"
+
+
+def test_a_file_may_be_called_as_a_colour(
+    served: Served, client: damselfly.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.download(served.add("/f", DATA), tmp_path / "[red]", progress=True)
+
+    assert "[red]" in capsys.readouterr().out

@@ -103,7 +103,7 @@ class Bar:
 
         if progress.note and progress.note != self._note:
             self._note = progress.note
-            self._console.print(f"[yellow]{progress.note}[/]")
+            self._console.print(Text(progress.note, "yellow"))
         rate = self._rate(progress.done_bytes)
         text = Text()
         text.append_text(_bar(progress, max(self._console.width - 52, 10)))
