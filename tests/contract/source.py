@@ -124,16 +124,29 @@ class SourceContract:
         assert answer.status in (200, 206)
 
     async def test_a_stranger_is_refused(self, shelf: Shelf) -> None:
-        await shelf.put("secret", DATA)
+        allowed = await shelf.put("secret", DATA)
         spec = shelf.stranger("secret")
         if spec is None:
             return  # this server refuses nobody
+        async with await shelf.sources.read(allowed) as reading:
+            await reading.read_into(memoryview(bytearray(10)))
 
-        answer = await shelf.sources.authorise(spec)
+            answer = await shelf.sources.authorise(spec)  # what is open for another is not for it
+            with pytest.raises(SourceRefusedError):
+                await read(shelf, spec)
 
+            assert await body_of(reading, part_bytes=70_000) == DATA[10:]
         assert answer.status in (401, 403)
-        with pytest.raises(SourceRefusedError):
-            await read(shelf, spec)
+
+    async def test_two_read_the_same_at_once(self, shelf: Shelf) -> None:
+        spec = await shelf.put("shared", DATA)
+
+        async with await shelf.sources.read(spec) as first:
+            await first.read_into(memoryview(bytearray(10)))
+            _, data = await read(shelf, spec)
+            rest = await body_of(first, part_bytes=70_000)
+
+        assert (data, rest) == (DATA, DATA[10:])
 
     async def test_leaving_a_reading_midway_leaves_the_source_usable(self, shelf: Shelf) -> None:
         spec = await shelf.put("left", DATA)

@@ -3,11 +3,13 @@
 import asyncio
 import base64
 import contextlib
+import getpass
 import hmac
 import importlib.resources
 import json
 import os
 import shutil
+import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -138,6 +140,49 @@ async def served_shelf(scheme: str, folder: Path) -> AsyncIterator[FolderShelf]:
     program = Program(command, folder)
     program.wait_ready(lambda: accepts("127.0.0.1", port))
     base = f"{scheme}://127.0.0.1:{port}"
+    account = AccountOptions(match=base, user=USER, password_file=secret_file(folder, PASSWORD))
+    shelf = FolderShelf(html, sources_with(account), base, (WRONG,))
+    yield shelf
+    await shelf.sources.close()
+    program.stop()
+
+
+@contextlib.asynccontextmanager
+async def samba_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
+    """`smb://` at Samba, with a user that is known to it alone."""
+    port = free_port()
+    html, kept = folder / "html", folder / "samba"
+    html.mkdir()
+    kept.mkdir()
+    system_user = getpass.getuser()
+    (folder / "users").write_text(f"{system_user} = {USER}\n")
+    places = ("private dir", "lock directory", "state directory", "cache directory")
+    where = "".join(f"{name} = {kept}\n" for name in (*places, "pid directory", "ncalrpc dir"))
+    config = folder / "smb.conf"
+    config.write_text(f"""
+        [global]
+        server role = standalone server
+        smb ports = {port}
+        interfaces = lo
+        bind interfaces only = yes
+        disable netbios = yes
+        load printers = no
+        username map = {folder}/users
+        {where}
+        [shelf]
+        path = {html}
+        """)
+    subprocess.run(
+        ["pdbedit", "-s", str(config), "-a", "-t", "-u", system_user],
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    command = ["smbd", "-s", str(config), "-F", "--debug-stdout"]
+    program = Program(command, folder)
+    program.wait_ready(lambda: accepts("127.0.0.1", port))
+    base = f"smb://127.0.0.1:{port}/shelf"
     account = AccountOptions(match=base, user=USER, password_file=secret_file(folder, PASSWORD))
     shelf = FolderShelf(html, sources_with(account), base, (WRONG,))
     yield shelf

@@ -49,6 +49,14 @@ class TestSftp(SourceContract):
 
 
 @pytest.mark.slow
+class TestSamba(SourceContract):
+    @pytest.fixture
+    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with shelves.samba_shelf(tmp_path) as shelf:
+            yield shelf
+
+
+@pytest.mark.slow
 class TestGoogle(SourceContract):
     @pytest.fixture
     async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:

@@ -5,12 +5,14 @@ wraps another file system, is not for requesters: they name only other machines.
 """
 
 import asyncio
+import errno
 import importlib
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -26,6 +28,7 @@ from damselfly.errors import (
 from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.accounts import Accounts, user_of
 from damselfly.transport.sources.chunks import ChunkReading, answer_for, in_turn, pieces_of
+from damselfly.transport.sources.kinds.own_shares import with_own_session
 
 T = TypeVar("T")
 
@@ -58,15 +61,36 @@ def has_file_system(scheme: str) -> bool:
     return scheme in known and scheme not in _OF_THIS_MACHINE
 
 
+class _System:
+    """A file system as one requester reaches it, opened when it is first used.
+
+    The libraries have one connection each and are not made for several threads at once.
+    """
+
+    def __init__(self, spec: TaskSpec, user: str, password: str) -> None:
+        self._open = partial(_connected, spec, user, password)
+        self._fs: Any = None
+        self.turn = asyncio.Lock()
+
+    async def call(self, what: Callable[[Any], T]) -> T:
+        """Do something with it, in a thread and in turn."""
+
+        def do() -> T:
+            if self._fs is None:
+                self._fs = self._open()
+            return what(self._fs)
+
+        return await in_turn(self.turn, do)
+
+
 class FileSystemSource:
     """Other machines' file systems, by fsspec, whose calls wait in threads."""
 
     def __init__(self, accounts: Accounts, *, stall_timeout_s: float) -> None:
         self._accounts = accounts
         self._stall_s = stall_timeout_s
-        # {what it is opened with: (file system, its turn)}, the least used first. The libraries
-        # have one connection each and are not made for several threads at once.
-        self._systems: OrderedDict[tuple[str, ...], tuple[Any, asyncio.Lock]] = OrderedDict()
+        # {what it is opened with: file system}, the least used first.
+        self._systems: OrderedDict[tuple[str, ...], _System] = OrderedDict()
 
     async def close(self) -> None:
         """Forget all file systems; their connections end with them."""
@@ -88,18 +112,15 @@ class FileSystemSource:
             validators=validators,
             url=spec.display_url,
         )
-        file: BinaryIO = await self._call(
-            spec, lambda fs: fs.open(_path_of(fs, spec), "rb", cache_type="readahead")
-        )
-
-        _, turn = self._system(spec)
+        file: BinaryIO
+        file, system = await self._call(spec, lambda fs: fs.open(_path_of(fs, spec), "rb"))
         return ChunkReading(
             answer,
-            pieces_of(file, answer.start_byte, answer.stop_byte or 0, turn=turn),
+            pieces_of(file, answer.start_byte, answer.stop_byte or 0, turn=system.turn),
             url=spec.display_url,
             stall_s=self._stall_s,
             why=lambda exc: _told(spec, exc),
-            close=lambda: in_turn(turn, file.close),
+            close=lambda: system.call(lambda _: file.close()),
         )
 
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
@@ -131,41 +152,31 @@ class FileSystemSource:
             return members
 
         async with turn():
-            return await self._call(spec, find)
+            return (await self._call(spec, find))[0]
 
     async def _info(self, spec: TaskSpec) -> dict[str, Any]:
-        info: dict[str, Any] = await self._call(spec, lambda fs: _fresh_info(fs, spec))
+        info, _ = await self._call(spec, lambda fs: _fresh_info(fs, spec))
         if info.get("type") == "directory" or info.get("size") is None:
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
         return info
 
-    async def _call(self, spec: TaskSpec, what: Callable[[Any], T]) -> T:
-        fs, turn = self._system(spec)
+    async def _call(self, spec: TaskSpec, what: Callable[[Any], T]) -> tuple[T, _System]:
+        """Return what was done with a file system, and that, for who goes on using it."""
+        user, password = user_of(spec, self._accounts.find(spec.url))
+        key = (spec.url.partition("://")[0], host_of(spec.url), user, password)
+        system = self._systems.pop(key, None) or _System(spec, user, password)
+        self._systems[key] = system
+        if len(self._systems) > SYSTEMS_MAX:
+            self._systems.popitem(last=False)
         try:
             async with asyncio.timeout(self._stall_s):
-                return await in_turn(turn, lambda: what(fs()))
+                return await system.call(what), system
         except DamselflyError:
             raise
         except Exception as exc:
-            if not isinstance(exc, FileNotFoundError):
-                self._systems.clear()  # its connection may be gone
+            if not isinstance(exc, FileNotFoundError) and self._systems.get(key) is system:
+                del self._systems[key]  # its connection may be gone
             raise _told(spec, exc) from exc
-
-    def _system(self, spec: TaskSpec) -> tuple[Callable[[], Any], asyncio.Lock]:
-        parts = urlsplit(spec.url)
-        user, password = user_of(spec, self._accounts.find(spec.url))
-        key = (parts.scheme, host_of(spec.url), user, password)
-        system, turn = self._systems.pop(key, (None, asyncio.Lock()))
-        self._systems[key] = system, turn
-        if len(self._systems) > SYSTEMS_MAX:
-            self._systems.popitem(last=False)
-
-        def get() -> Any:  # noqa: ANN401
-            found = self._systems.get(key, (None, turn))[0] or _connected(spec, user, password)
-            self._systems[key] = found, turn
-            return found
-
-        return get, turn
 
 
 def _connected(spec: TaskSpec, user: str, password: str) -> Any:  # noqa: ANN401
@@ -179,6 +190,8 @@ def _connected(spec: TaskSpec, user: str, password: str) -> Any:  # noqa: ANN401
     try:
         kind = fsspec.get_filesystem_class(parts.scheme)
         options = kind._get_kwargs_from_urls(spec.url)  # noqa: SLF001  # as fsspec itself does
+        if parts.scheme == "smb":
+            kind = with_own_session(kind)
     except ImportError as exc:
         expected = f"a package is missing where it is read: {exc}; install {EXTRA} and that there"
         raise TaskSpecError(what="URL", value=spec.display_url, expected=expected) from exc
@@ -229,16 +242,25 @@ def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
     if isinstance(exc, DamselflyError):
         return exc
     url = spec.display_url
-    if isinstance(exc, FileNotFoundError | IsADirectoryError):
-        return SourceRefusedError(url=url, status=NOT_FOUND)
-    if isinstance(exc, PermissionError):
-        return SourceRefusedError(url=url, status=FORBIDDEN)
-    name = type(exc).__name__
-    if "auth" in name.lower() or str(exc).startswith("530"):  # paramiko; FTP: not logged in
-        return SourceRefusedError(url=url, status=UNAUTHORIZED)
-    if str(exc).startswith("550"):  # FTP: no such file
-        return SourceRefusedError(url=url, status=NOT_FOUND)
+    if (status := _status_of(exc)) is not None:
+        return SourceRefusedError(url=url, status=status)
     if isinstance(exc, TimeoutError):
         return SourceUnreachableError(url=url, reason="no answer in time")
-    reason = getattr(exc, "strerror", "") or name
+    reason = getattr(exc, "strerror", "") or type(exc).__name__
     return SourceUnreachableError(url=url, reason=str(reason).lower())
+
+
+def _status_of(exc: Exception) -> int | None:
+    """Return the HTTP status that says what an error says; None: it is not about the request."""
+    name, text = type(exc).__name__, str(exc)
+    number = exc.errno if isinstance(exc, OSError) else None  # SMB's has no class of its own
+    if number in (errno.ENOENT, errno.EISDIR, errno.ENOTDIR) or isinstance(exc, FileNotFoundError):
+        return NOT_FOUND
+    if number == errno.EACCES or isinstance(exc, PermissionError):
+        return FORBIDDEN
+    # paramiko; FTP: not logged in; SMB
+    if "auth" in name.lower() or text.startswith("530") or name == "LogonFailure":
+        return UNAUTHORIZED
+    if text.startswith("550") or name == "BadNetworkName":  # FTP: no such file; SMB: no such share
+        return NOT_FOUND
+    return FORBIDDEN if "STATUS_ACCESS_DENIED" in text or name == "AccessDenied" else None
