@@ -180,12 +180,35 @@ async def test_the_same_in_an_event_loop(
     url = served.add("/f", DATA)
 
     async with damselfly.AsyncClient() as client:
-        await client.download(url, tmp_path / "f")
+        told: list[Any] = []
+        await client.download(url, tmp_path / "f", progress=told.append)
+        assert told[-1].done_bytes <= told[-1].size_bytes == len(DATA)
         parts = [client.read(url, start, start + 10) for start in (0, 4_000_000)]
         assert [await part for part in parts] == [DATA[:10], DATA[4_000_000:4_000_010]]
         assert await client.read(url, 4_999_990) == DATA[-10:]
 
     assert (tmp_path / "f").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("way", ["download", "read"])
+async def test_what_is_cancelled_in_an_event_loop_ends(
+    served: Served, client: damselfly.Client, tmp_path: Path, way: str
+) -> None:
+    url = served.add("/f", DATA, stall_after_bytes=3_000_000)
+
+    async with damselfly.AsyncClient(socket=client.socket) as again:
+        work = again.read(url) if way == "read" else again.download(url, tmp_path / "f")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await work
+    try:
+        # The end of a loop waits for its threads, and so it waited for the source.
+        async with asyncio.timeout(5):
+            await asyncio.get_running_loop().shutdown_default_executor()
+    finally:
+        served.release(served.source.contents["/f"])
+
+    assert not (tmp_path / "f").exists()
 
 
 # --- what other libraries read

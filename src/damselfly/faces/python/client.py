@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import copy
 import io
 import os
+import socket as sockets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from damselfly.errors import DaemonUnreachableError, OutputError
 from damselfly.faces.python.files import buffered
@@ -18,6 +20,31 @@ from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
 OnProgress = Callable[[DownloadProgress], None]
+T = TypeVar("T")
+
+
+class _Stoppable(LocalClient):
+    """Speaks with a daemon until another thread stops it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._open: list[sockets.socket] = []
+        self._is_stopped = False
+
+    def connect(self) -> sockets.socket:
+        """Return a connection to the daemon, unless it is too late for one."""
+        connection = super().connect()
+        self._open.append(connection)
+        if self._is_stopped:
+            self.stop()
+        return connection
+
+    def stop(self) -> None:
+        """Let whoever waits for the daemon wait no longer."""
+        self._is_stopped = True
+        for connection in self._open:
+            with contextlib.suppress(OSError):  # it has ended
+                connection.shutdown(sockets.SHUT_RDWR)
 
 
 def _request(
@@ -147,6 +174,17 @@ class Client:
         )
         return buffered(self._local.open_content(request))
 
+    def in_words_of(self, local: LocalClient) -> Self:
+        """Return the same client, but for who speaks with the daemon."""
+        other = copy.copy(self)
+        other._local, other._peer = local, None  # noqa: SLF001  # it is one of us
+        return other
+
+    @property
+    def socket(self) -> str:
+        """The path of the daemon's socket, or of the peer's own."""
+        return self._local.path
+
     def close(self) -> None:
         """Stop the peer, if there is one."""
         if self._peer is not None:
@@ -166,7 +204,10 @@ class Client:
 
 
 class AsyncClient:
-    """The same for programs that run in an event loop; each call waits in a thread."""
+    """The same for programs that run in an event loop; each call waits in a thread.
+
+    A call that is cancelled ends there as well; what came stays in the cache.
+    """
 
     def __init__(self, *, socket: str = "", supernode: str = "") -> None:
         """Say where; see `Client`. It is looked for when the client is entered."""
@@ -193,18 +234,20 @@ class AsyncClient:
         tag: str = "",
         filter_query: Sequence[str] = (),
         timeout_s: float = 0.0,
+        progress: bool | OnProgress = False,
     ) -> DownloadFinished:
-        """Download a file; see `Client.download`."""
-        assert self._client is not None, "use it in `async with`"
-        return await asyncio.to_thread(
-            self._client.download,
-            url,
-            output,
-            digest=digest,
-            headers=headers,
-            tag=tag,
-            filter_query=filter_query,
-            timeout_s=timeout_s,
+        """Download a file; see `Client.download`. Progress is told in another thread."""
+        return await self._in_thread(
+            lambda client: client.download(
+                url,
+                output,
+                digest=digest,
+                headers=headers,
+                tag=tag,
+                filter_query=filter_query,
+                timeout_s=timeout_s,
+                progress=progress,
+            )
         )
 
     async def read(
@@ -217,15 +260,22 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """Return the bytes `start_byte <= x < stop_byte` of a content; None is to its end."""
-        assert self._client is not None, "use it in `async with`"
-        client = self._client
 
-        def read() -> bytes:
+        def read(client: Client) -> bytes:
             with client.open(url, digest=digest, headers=headers) as file:
                 file.seek(start_byte)
                 return file.read(-1 if stop_byte is None else max(stop_byte - start_byte, 0))
 
-        return await asyncio.to_thread(read)
+        return await self._in_thread(read)
+
+    async def _in_thread(self, work: Callable[[Client], T]) -> T:
+        assert self._client is not None, "use it in `async with`"
+        local = _Stoppable(self._client.socket)
+        try:
+            return await asyncio.to_thread(work, self._client.in_words_of(local))
+        except asyncio.CancelledError:
+            local.stop()
+            raise
 
 
 def download(
