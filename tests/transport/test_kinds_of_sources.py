@@ -37,6 +37,7 @@ SECRET = "s3cr3t-of-a-test"
         ("odd+http://h/f", "a form that is none of"),
         ("oss://bucket/f", r"ossfs.*install damselfly\[fsspec\]"),
         ("hf://org", "hf://org/name"),
+        ("s3://bucket/key?versionId=1", "only its present version"),
     ],
 )
 async def test_a_source_that_cannot_be_asked_is_told_with_what_to_do(url: str, words: str) -> None:

@@ -233,7 +233,16 @@ def _put(config: dict[str, Any], **values: str) -> None:
 
 
 def _key_of(spec: TaskSpec) -> str:
-    return unquote(urlsplit(spec.url).path).lstrip("/")
+    """Return the key that a URL names.
+
+    Raises:
+        TaskSpecError: It asks for more than a key, such as for an older version.
+    """
+    parts = urlsplit(spec.url)
+    if parts.query:  # passed over, it would give another content than was asked for
+        expected = "the address of an object has no query: there is only its present version"
+        raise TaskSpecError(what="URL", value=spec.display_url, expected=expected)
+    return unquote(parts.path).lstrip("/")
 
 
 def _validators(meta: Any) -> Validators:  # noqa: ANN401
