@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from damselfly.services.options import MirrorOptions
@@ -172,6 +173,37 @@ async def test_read_that_breaks_after_its_token_expired_goes_on_with_that_of_ano
             content.release()
 
     assert first.result().body == second.result().body == LAYER
+
+
+async def test_engine_that_comes_again_with_a_new_token_gets_the_rest(
+    tmp_path: Path, *, has_supernode: bool
+) -> None:
+    async with FakeRegistry() as registry, a_supernode(tmp_path) as supernode:
+        image = registry.add_image("lib/app", "v1", LAYER, accepted=bearers(ANN))
+        path = image.blob_paths[0]
+        content = registry.contents[path]
+        content.stall_after_bytes, content.reset_after_bytes = 600_000, 700_000
+        async with (
+            a_host(tmp_path, "ann", supernode if has_supernode else "") as host,
+            an_engine(host, registry.host) as engine,
+        ):
+            headers = {"Authorization": f"Bearer {ANN}"}
+            got = bytearray()
+            with pytest.raises(aiohttp.ClientError):  # noqa: PT012  # what came until then counts
+                async with engine._client.get(engine.url(path), headers=headers) as response:
+                    await content.has_stalled.wait()
+                    content.accepted = bearers(BOB)
+                    content.release()
+                    async for chunk in response.content.iter_any():
+                        got += chunk
+            content.reset_after_bytes = -1
+            before = registry.bytes_sent
+            rest = await engine.ask(path, token=BOB, Range=f"bytes={len(got)}-")
+            read_again = registry.bytes_sent - before
+
+    assert LAYER.startswith(bytes(got))
+    assert (rest.status, bytes(got) + rest.body) == (206, LAYER)
+    assert read_again < len(LAYER) // 2
 
 
 async def test_public_content_needs_no_further_question(tmp_path: Path) -> None:
