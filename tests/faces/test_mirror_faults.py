@@ -9,12 +9,17 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from damselfly.core.task import TaskSpec
+from damselfly.errors import SourceUnreachableError
+from damselfly.faces.proxy.access import Client
 from damselfly.services.options import MirrorOptions, SourceOptions
+from damselfly.transport.sources.http import HttpSource
 from faces.mirrors import Engine, an_engine
 from fakes.registry import FakeRegistry, digest_of
 from fakes.source import random_bytes
 from services.hosts import a_host, a_supernode
 
+ELSEWHERE = Client(address="192.0.2.7", is_here=False, port=65001)
 LAYER = random_bytes(1_000_000, seed=4)
 DIGEST = digest_of(LAYER)
 
@@ -267,3 +272,39 @@ async def test_mirror_of_itself_is_a_loop(tmp_path: Path, host: str) -> None:
         async with engine._client.get(URL(f"{engine.url('/').origin()}{path}")) as response:
             assert response.status == 508
             assert "loop" in await response.text()
+
+
+@pytest.mark.parametrize("registry_name", ["127.0.0.1", "localhost"])
+async def test_client_elsewhere_is_led_to_nothing_that_is_this_hosts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_name: str
+) -> None:
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
+        image = registry.add_image("lib/app", "v1", LAYER)
+        port = registry.host.partition(":")[2]
+        scope = f"repository:{registry_name}_{port}/lib/app:pull"
+        async with an_engine(host, f"{registry_name}:{port}") as engine:
+            assert (await engine.ask(image.tag_path)).status == 200
+            registry.requests.clear()
+            monkeypatch.setattr("damselfly.faces.proxy.reach.client_of", lambda _: ELSEWHERE)
+            told = await engine.ask(image.tag_path)
+            token_url = f"{engine.url('/').origin()}/v2/token?scope={scope}"
+            async with engine._client.get(token_url) as response:
+                token_status = response.status
+
+    assert (told.status, token_status) == (403, 403)
+    assert b"clients on other hosts" in told.body
+    assert registry.requests == []
+
+
+async def test_registry_leads_a_client_elsewhere_nowhere_either() -> None:
+    # Its redirects, and whom it names for tokens, are asked in the same way.
+    async with FakeRegistry() as registry:
+        source = HttpSource()
+        guarded = source.guarded()
+        spec = TaskSpec(url=f"http://localhost:{registry.host.partition(':')[2]}/")
+        with pytest.raises(SourceUnreachableError, match="clients on other hosts"):
+            await guarded.ask("GET", spec, {})
+        assert registry.requests == []
+        (await source.ask("GET", spec, {})).close()
+        await guarded.close()
+        await source.close()

@@ -98,7 +98,8 @@ def check_destination(client: Client, host: str, port: int, addresses: Iterable[
     """
     for address in addresses:
         if not client.is_here and is_for_host_alone(address):
-            text = f"{host} is {address}, which clients on other hosts may not reach through us"
+            where = host if host == address else f"{host} ({address})"
+            text = f"{where} is an address that clients on other hosts may not reach through us"
             raise RefusedError(status=403, text=text)
         if port == client.port and is_own(address):
             text = f"{host}:{port} is this proxy itself: that would be a loop"

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from damselfly.faces.proxy.registry_tokens import for_registry
 from damselfly.services.registries import Registry
+from damselfly.transport.sources.http import HttpSource
 from damselfly.wire.registry_paths import RegistryPath
 
 
@@ -15,6 +16,7 @@ class Asked:
 
     Attributes:
         registry: Where it leads.
+        source: Asks it, for this client.
         path: What it is about, by the name that the repository has there.
         query: For the registry.
         ns: What the query says of the registry; empty: nothing.
@@ -24,6 +26,7 @@ class Asked:
 
     request: web.Request
     registry: Registry
+    source: HttpSource
     path: RegistryPath
     query: str
     ns: str

@@ -22,8 +22,6 @@ from aiohttp import web
 
 from damselfly.clock import now_s
 from damselfly.core.digest import Digest
-from damselfly.core.proxying.networks import address_of
-from damselfly.core.proxying.rules import DEFAULT_PORTS
 from damselfly.core.task import TaskSpec
 from damselfly.core.urls import display_url
 from damselfly.errors import (
@@ -35,10 +33,10 @@ from damselfly.errors import (
     StorageError,
     TaskSpecError,
 )
-from damselfly.faces.proxy.access import check_destination, client_of
 from damselfly.faces.proxy.answering import FROM_HEADER, answer, log_answer, told_from
 from damselfly.faces.proxy.asked import Asked
 from damselfly.faces.proxy.pushing import Pushing
+from damselfly.faces.proxy.reach import Reach
 from damselfly.faces.proxy.registry_answers import pass_on, refusal
 from damselfly.faces.proxy.registry_tokens import (
     TOKEN_PATH,
@@ -49,7 +47,7 @@ from damselfly.faces.proxy.registry_tokens import (
 from damselfly.services.downloading.content import Content
 from damselfly.services.downloading.downloads import Downloads
 from damselfly.services.options import MirrorOptions
-from damselfly.services.registries import Registries, Registry
+from damselfly.services.registries import Registries
 from damselfly.telemetry.log import get_log
 from damselfly.transport.sources.http import HttpSource
 from damselfly.wire.local_messages import DownloadRequest
@@ -96,11 +94,15 @@ class Mirror:
         self._options = options
         self._registries = registries
         self._downloads = downloads
-        self._source = source
-        self._tokens = RegistryTokens(registries, source, default=options.default)
-        self._pushing = Pushing(source, on_pushed)
+        self._reach = Reach(source)
+        self._tokens = RegistryTokens(registries, self._reach, default=options.default)
+        self._pushing = Pushing(on_pushed)
         # {(registry, repository, tag, Accept): what it last meant}, oldest first.
         self._meanings: dict[tuple[str, str, str, str], Meaning] = {}
+
+    async def close(self) -> None:
+        """Close its own connections."""
+        await self._reach.close()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer whatever comes."""
@@ -111,9 +113,7 @@ class Mirror:
             if request.method not in ("GET", "HEAD") or is_upload_path(request.rel_url.raw_path):
                 return await self._push(request)
             path = parse_registry_path(request.rel_url.raw_path)
-            asked = self._understood(request, path)
-            _check_destinations(request, asked.registry)
-            return await self._answer(asked)
+            return await self._answer(self._understood(request, path))
         except DamselflyError as exc:
             # What a registry or the mirror refuses is for the engine, not for the operator.
             tell = log.warning if exc.http_status >= SERVER_ERRORS else log.info
@@ -133,9 +133,11 @@ class Mirror:
             named, name = path.split_registry()
         if not named and (told := request.headers.get("X-Registry", "")):
             named = urlsplit(told).netloc if "://" in told else told
+        registry = self._registries.find(named or self._options.default)
         return Asked(
             request=request,
-            registry=self._registries.find(named or self._options.default),
+            registry=registry,
+            source=self._reach.source_for(request, registry),
             path=replace(path, name=name),
             query=urlencode([(key, value) for key, value in query if key != "ns"]),
             ns=ns,
@@ -150,7 +152,6 @@ class Mirror:
             raise RegistryPathError(code="UNSUPPORTED", reason=reason, status=405)
         path = parse_push_path(request.rel_url.raw_path)
         asked = self._understood(request, path.repository)
-        _check_destinations(request, asked.registry)
         return await self._pushing.carry_out(asked, path)
 
     async def _answer(self, asked: Asked) -> web.StreamResponse:
@@ -202,7 +203,7 @@ class Mirror:
             url = asked.registry.url(base, asked.path, asked.query)
             spec = TaskSpec(url=url, headers=asked.headers(*_ASKED_WITH, *_PASSED_WITH))
             try:
-                told = await self._source.ask(method, spec, {})
+                told = await asked.source.ask(method, spec, {})
             except SourceError as exc:
                 error, told = exc, None
                 continue
@@ -311,23 +312,6 @@ class Mirror:
             if content is None:
                 content = await stack.enter_async_context(self._downloads.read(itself))
             yield content
-
-
-def _check_destinations(request: web.Request, registry: Registry) -> None:
-    """Check that a request does not lead back here, and that its client may be led there.
-
-    Raises:
-        RefusedError: It does, or it may not.
-    """
-    client = client_of(request)
-    if registry.is_listed:  # by the operator, for everybody who may use the mirror
-        client = replace(client, is_here=True)
-    for base in registry.bases:
-        parts = urlsplit(base)
-        host = parts.hostname or ""
-        address = "127.0.0.1" if host == "localhost" else host
-        if address_of(address) is not None:
-            check_destination(client, host, parts.port or DEFAULT_PORTS[parts.scheme], [address])
 
 
 def _requests(asked: Asked) -> list[DownloadRequest]:

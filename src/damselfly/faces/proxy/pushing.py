@@ -17,7 +17,6 @@ from damselfly.errors import TaskSpecError
 from damselfly.faces.proxy.asked import Asked
 from damselfly.faces.proxy.registry_answers import pass_on
 from damselfly.faces.proxy.registry_tokens import VERSION
-from damselfly.transport.sources.http import HttpSource
 from damselfly.wire.session_messages import Pushed
 from damselfly.wire.upload_paths import PushPath, location_here
 
@@ -30,8 +29,7 @@ _OF_THE_BODY: Final = ("Content-Type", "Content-Length", "Content-Range")
 class Pushing:
     """Passes pushes on."""
 
-    def __init__(self, source: HttpSource, on_pushed: Callable[[Pushed], None]) -> None:
-        self._source = source
+    def __init__(self, on_pushed: Callable[[Pushed], None]) -> None:
         self._on_pushed = on_pushed
 
     async def carry_out(self, asked: Asked, path: PushPath) -> web.StreamResponse:
@@ -47,7 +45,7 @@ class Pushing:
         spec = TaskSpec(url=url, headers=asked.headers(*_PASSED_WITH))
         given = {name: request.headers[name] for name in _OF_THE_BODY if name in request.headers}
         body = _parts(request) if request.can_read_body else None
-        told = await self._source.ask(request.method, spec, given, body=body)
+        told = await asked.source.ask(request.method, spec, given, body=body)
         headers = dict(VERSION)
         if location := told.headers.get("Location"):
             headers["Location"] = location_here(

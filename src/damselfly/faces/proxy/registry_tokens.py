@@ -23,6 +23,7 @@ from aiohttp import web
 from damselfly.core.task import TaskSpec
 from damselfly.core.urls import display_url
 from damselfly.errors import RegistryPathError, SourceError
+from damselfly.faces.proxy.reach import Reach
 from damselfly.faces.proxy.registry_answers import pass_on
 from damselfly.services.registries import Registries, Registry
 from damselfly.transport.sources.http import HttpSource
@@ -69,9 +70,9 @@ def for_registry(authorization: str) -> str:
 class RegistryTokens:
     """Gives tokens for repositories whose names begin with their registry."""
 
-    def __init__(self, registries: Registries, source: HttpSource, *, default: str) -> None:
+    def __init__(self, registries: Registries, reach: Reach, *, default: str) -> None:
         self._registries = registries
-        self._source = source
+        self._reach = reach
         self._default = default
 
     async def give(self, request: web.Request) -> web.StreamResponse:
@@ -87,10 +88,15 @@ class RegistryTokens:
         if not scopes:  # a login that is for no repository yet; whose could it be?
             return _token(_NOTHING)
         registry, theirs = self._understood(scopes)
-        scheme, words = await self._challenge(registry)
+        source = self._reach.source_for(request, registry)
+        scheme, words = await _challenge(registry, source)
         given = request.headers.get("Authorization", "")
         if scheme == "bearer":
-            return await self._theirs(request, words, theirs, given)
+            passed = [(name, request.query[name]) for name in _PASSED if name in request.query]
+            url = token_url(words, theirs, passed)
+            spec = TaskSpec(url=url, headers=(("Authorization", given),) if given else ())
+            told = await source.ask("GET", spec, {})
+            return await pass_on(request, told, headers=_UNSAID, url=display_url(url))
         if scheme == "basic" and given.startswith("Basic "):
             return _token(_BASIC + given.removeprefix("Basic "))
         return _token(_NOTHING)
@@ -118,26 +124,17 @@ class RegistryTokens:
         registry = next(iter(named), self._default)
         return self._registries.find(registry), list(dict.fromkeys(theirs))
 
-    async def _challenge(self, registry: Registry) -> tuple[str, dict[str, str]]:
-        """Return how a registry wants to be logged in to, and the words of its challenge."""
-        for base in registry.bases:
-            url = registry.url(base, RegistryPath(kind=Kind.BASE))
-            with contextlib.suppress(SourceError):
-                told = await self._source.ask("GET", TaskSpec(url=url), {})
-                told.close()
-                if told.status in (OK, UNAUTHORIZED):
-                    return parse_challenge(told.headers.getall("WWW-Authenticate", ()))
-        return "", {}
 
-    async def _theirs(
-        self, request: web.Request, words: dict[str, str], scopes: list[str], given: str
-    ) -> web.StreamResponse:
-        """Pass the question on to who gives the registry's tokens, and the answer back."""
-        passed = [(name, request.query[name]) for name in _PASSED if name in request.query]
-        url = token_url(words, scopes, passed)
-        headers = (("Authorization", given),) if given else ()
-        told = await self._source.ask("GET", TaskSpec(url=url, headers=headers), {})
-        return await pass_on(request, told, headers=_UNSAID, url=display_url(url))
+async def _challenge(registry: Registry, source: HttpSource) -> tuple[str, dict[str, str]]:
+    """Return how a registry wants to be logged in to, and the words of its challenge."""
+    for base in registry.bases:
+        url = registry.url(base, RegistryPath(kind=Kind.BASE))
+        with contextlib.suppress(SourceError):
+            told = await source.ask("GET", TaskSpec(url=url), {})
+            told.close()
+            if told.status in (OK, UNAUTHORIZED):
+                return parse_challenge(told.headers.getall("WWW-Authenticate", ()))
+    return "", {}
 
 
 def _token(token: str) -> web.Response:

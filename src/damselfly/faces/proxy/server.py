@@ -63,6 +63,7 @@ async def serving_programs(options: DaemonOptions, host: PeerHost) -> AsyncItera
                 proxy.end()
     finally:
         await hub.close()
+        await mirror.close()
         await proxy.close()
 
 

@@ -4,23 +4,21 @@ Nothing is held in memory but what is on its way: a body is read no faster than 
 side takes it. Headers that belong to one connection stop here, all others pass as they are.
 """
 
-import socket
 from collections.abc import AsyncIterator
 from typing import Final, NoReturn
 
 import aiohttp
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from damselfly.core.proxying.networks import is_for_host_alone
 from damselfly.core.proxying.rules import Target
 from damselfly.faces.proxy.answering import abort
 from damselfly.faces.proxy.refusals import RefusedError
 from damselfly.faces.proxy.tunnel import Tunnels, transport_of
 from damselfly.services.options import SourceOptions
 from damselfly.telemetry.log import get_log
+from damselfly.transport.guarded import guarded_socket
 from damselfly.transport.reasons import why_it_failed
 from damselfly.transport.sources.http import HEAD_BYTES_MAX, tls_context
 
@@ -53,24 +51,6 @@ def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     return kept
 
 
-class _GuardedResolver(AbstractResolver):
-    """Leads no client of another host to what is this host's alone."""
-
-    def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if any(is_for_host_alone(each["host"]) for each in found):
-            raise PermissionError
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
 class _PassedBack(web.StreamResponse):
     """An answer with the headers of its source, and none of ours."""
 
@@ -99,9 +79,13 @@ class Upstream:
     def _session(self, *, is_trusted: bool) -> aiohttp.ClientSession:
         found = self._sessions.get(is_trusted)
         if found is None:
-            resolver = aiohttp.ThreadedResolver() if is_trusted else _GuardedResolver()
             found = self._sessions[is_trusted] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls, resolver=resolver),
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    ssl=self._tls,
+                    resolver=aiohttp.ThreadedResolver(),
+                    socket_factory=None if is_trusted else guarded_socket,
+                ),
                 timeout=self._timeout,
                 auto_decompress=False,
                 read_bufsize=READ_BUFFER_BYTES,

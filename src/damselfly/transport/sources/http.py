@@ -1,6 +1,7 @@
 """HTTP and HTTPS sources. The border where errors of the HTTP library end."""
 
 import asyncio
+import copy
 import re
 import ssl
 from collections.abc import AsyncIterable, Mapping
@@ -22,6 +23,7 @@ from damselfly.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
+from damselfly.transport.guarded import guarded_socket
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.reasons import why_it_failed
 from damselfly.transport.sources.checksums import checksum_told, digest_told
@@ -159,12 +161,25 @@ class HttpSource:
         # {origin: what verifies it}, of those with certificates of their own.
         self._tls_of = {origin: _context_of(trust) for origin, trust in (trusts or {}).items()}
         self._client: aiohttp.ClientSession | None = None
+        self._open_socket: aiohttp.SocketFactoryType | None = None
+
+    def guarded(self) -> Self:
+        """Return the same source for clients elsewhere: it asks nothing that is this host's alone.
+
+        It has connections of its own, to be closed.
+        """
+        other = copy.copy(self)
+        other._client, other._open_socket = None, guarded_socket  # noqa: SLF001  # it is one of us
+        return other
 
     def _session(self) -> aiohttp.ClientSession:
         if self._client is None or self._client.closed:
             self._client = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=0, limit_per_host=self._connections_max, ssl=self._tls
+                    limit=0,
+                    limit_per_host=self._connections_max,
+                    ssl=self._tls,
+                    socket_factory=self._open_socket,
                 ),
                 timeout=self._timeout,
                 auto_decompress=False,
