@@ -27,6 +27,7 @@ from rich.table import Table
 BIN = Path(sys.executable).parent
 START_S = 60.0
 BAR_CELLS = 20  # the table fits into 80 columns
+SENT_MAX = 1.1
 
 
 @dataclass
@@ -208,7 +209,8 @@ def summary(
     console.print(f"digests: {told}", soft_wrap=True)
     for failure in failures:
         console.print(failure)
-    return is_same and stats["sent_bytes"] == size
+    # Of an answer that is left for several, some megabytes are on their way; see decision 0040.
+    return is_same and stats["sent_bytes"] < SENT_MAX * size
 
 
 def main() -> None:
