@@ -299,12 +299,15 @@ def test_registry_is_asked_both_ways() -> None:
     with answering(status=401) as registry, answering() as proxy:
         scene = a_scene(registries=tried(registry), proxy=proxy)
         assert [finding.verdict for finding in check_registries(scene)] == ["ok", "ok"]
-    with answering(status=502) as proxy:
-        scene = a_scene(registries=tried(unused()), proxy=proxy)
-        straight, through = check_registries(scene)
+    why = b'{"errors": [{"code": "UNKNOWN", "message": "its name is not known"}]}'
+    for body, reason in ((why, "502 to /v2/: its name is not known"), (b"?", "502 to /v2/")):
+        with answering(body, status=502) as proxy:
+            scene = a_scene(registries=tried(unused()), proxy=proxy)
+            straight, through = check_registries(scene)
 
-    assert (straight.verdict, "refused" in straight.text) == (Verdict.WARNING, True)
-    assert (through.verdict, "502" in through.text) == (Verdict.FAILED, True)
+        assert (straight.verdict, "refused" in straight.text) == (Verdict.WARNING, True)
+        assert through.verdict is Verdict.FAILED
+        assert through.text.endswith(reason)
 
 
 def test_registries_of_the_settings_are_tried_where_they_are() -> None:

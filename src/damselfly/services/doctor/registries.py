@@ -1,7 +1,10 @@
 """Registries: do they answer, through the daemon and straight?"""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from damselfly.services.doctor.asking import SYSTEM, UnansweredError, ask, reachable
 from damselfly.services.doctor.findings import (
@@ -19,6 +22,14 @@ from damselfly.services.registries import Registries, trusts_of
 from damselfly.transport.sources.http import Trust
 
 ANSWERS = (200, 401)  # it wants credentials, as many do; that is the engine's business
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class _Refusal(msgspec.Struct):
+    errors: list[_Error] = []
 
 
 def registries_to_try(
@@ -79,7 +90,17 @@ def _through(registry: TriedRegistry, scene: Scene) -> Finding:
 
 def _fault(url: str, trust: Trust) -> str:
     try:
-        status = ask(url, trust).status
+        answer = ask(url, trust)
     except UnansweredError as exc:
         return str(exc)
-    return "" if status in ANSWERS else f"it says {status} to /v2/"
+    if answer.status in ANSWERS:
+        return ""
+    return f"it says {answer.status} to /v2/{_reason(answer.body)}"
+
+
+def _reason(body: bytes) -> str:
+    """Return what an answer says of itself in the words of registries, and so of our mirror."""
+    with contextlib.suppress(msgspec.MsgspecError):
+        errors = msgspec.json.decode(body, type=_Refusal).errors
+        return "".join(f": {each.message}" for each in errors[:1] if each.message)
+    return ""
