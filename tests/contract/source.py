@@ -10,7 +10,7 @@ import pytest
 from damselfly.core.bundling import BundleAddress
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
-from damselfly.errors import SourceRefusedError
+from damselfly.errors import SourceChangedError, SourceRefusedError
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.by_scheme import Sources
 from damselfly.wire.bundles import listing_bytes_told, members_told
@@ -213,6 +213,21 @@ class SourceContract:
         _, data = await read(shelf, TaskSpec(url=member.url, headers=shelf.spec("").headers))
         assert member.size_bytes in (None, len(data))
         return data
+
+
+class FileContract(SourceContract):
+    """What those promise besides whose files may be changed while they are read."""
+
+    async def test_what_changes_while_it_is_read_is_not_given_as_one(self, shelf: Shelf) -> None:
+        old, new = (random_bytes(12_000_000, seed=seed) for seed in (7, 8))
+        spec = await shelf.put("moving", old)
+
+        async with await shelf.sources.read(spec) as reading:
+            start = bytearray(1_000_000)
+            await reading.read_into(memoryview(start))
+            await shelf.put("moving", new)
+            with pytest.raises(SourceChangedError):
+                await body_of(reading, part_bytes=1_000_000)
 
 
 def is_same(one: Validators, other: Validators) -> bool:

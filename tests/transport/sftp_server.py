@@ -1,7 +1,10 @@
 """An SFTP server: sftp_server.py PORT FOLDER USER PASSWORD."""
 
 import asyncio
+import os
+import stat
 import sys
+from pathlib import Path
 
 import asyncssh
 
@@ -17,13 +20,22 @@ Login = type(
 )
 
 
+class Served(asyncssh.SFTPServer):
+    """It keeps to the rights of files even if it runs as root, who has them all."""
+
+    def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
+        if not Path(os.fsdecode(self.map_path(path))).stat().st_mode & stat.S_IRUSR:
+            raise asyncssh.SFTPPermissionDenied("not yours")
+        return super().open(path, pflags, attrs)
+
+
 async def main() -> None:
     """Serve until it is ended."""
     server = await asyncssh.listen(
         *("127.0.0.1", int(port)),
         server_factory=Login,
         server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=folder.encode()),
+        sftp_factory=lambda channel: Served(channel, chroot=folder.encode()),
     )
     await server.wait_closed()
 

@@ -30,9 +30,10 @@ from damselfly.services.sources import open_sources
 from damselfly.transport.sources.accounts import AccountOptions, basic
 from damselfly.transport.sources.by_scheme import Sources
 from engines.programs import Program, accepts, free_port
+from fakes.hadoop import FakeHadoop
 from fakes.hub import FakeHub
 
-USER, PASSWORD, TOKEN = "anna", "p@ss word", "hub-token"  # of the tests' own servers
+USER, PASSWORD, TOKEN = "anna", "p@ss w%6Frd", "hub-token"  # of the tests' own servers
 ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
 WRONG = basic("anna", "wrong")
 # Of every Azurite, as its documentation has them.
@@ -40,7 +41,7 @@ AZURITE = "devstoreaccount1"
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
-HTPASSWD = "anna:{PLAIN}p@ss word\n"
+HTPASSWD = f"{USER}:{{PLAIN}}{PASSWORD}\n"
 
 
 def secret_file(folder: Path, secret: str) -> str:
@@ -188,6 +189,33 @@ async def samba_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
     yield shelf
     await shelf.sources.close()
     program.stop()
+
+
+class HadoopShelf:
+    """`webhdfs://`, where a user is whoever he says he is."""
+
+    def __init__(self, hadoop: FakeHadoop) -> None:
+        self._hadoop = hadoop
+        self._base = f"webhdfs://{hadoop.address}/shelf"
+        self.sources = sources_with(AccountOptions(match=self._base, user=USER))
+
+    async def put(self, name: str, data: bytes) -> TaskSpec:
+        self._hadoop.put(f"/shelf/{name}", data)
+        return self.spec(name)
+
+    def spec(self, name: str) -> TaskSpec:
+        return TaskSpec(url=f"{self._base}/{quote(name)}")
+
+    def stranger(self, name: str) -> TaskSpec:
+        return TaskSpec(url=self.spec(name).url.replace("://", "://bob@"))
+
+
+@contextlib.asynccontextmanager
+async def hadoop_shelf() -> AsyncIterator[HadoopShelf]:
+    async with FakeHadoop(owner=USER) as hadoop:
+        shelf = HadoopShelf(hadoop)
+        yield shelf
+        await shelf.sources.close()
 
 
 class HubShelf:

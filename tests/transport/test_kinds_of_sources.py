@@ -22,7 +22,7 @@ from damselfly.transport.sources.checksums import checksum_told
 from fakes.hub import FakeHub
 from fakes.source import FakeSource, random_bytes
 from transport.readings import body_of, free_port
-from transport.shelves import secret_file, sources_with
+from transport.shelves import secret_file, served_shelf, sources_with
 
 SECRET = "s3cr3t-of-a-test"
 
@@ -97,6 +97,23 @@ def test_the_longest_account_counts_and_ends_where_a_name_ends() -> None:
         for url in ("https://h/x", "https://h/deep/er/f", "https://h/deep/erratum", "https://h.x/")
     ]
     assert found == ["all", "deep", "all", ""]
+
+
+@pytest.mark.slow
+async def test_who_may_look_at_a_file_but_not_read_it_is_refused_its_bundle_too(
+    tmp_path: Path,
+) -> None:
+    async with served_shelf("sftp", tmp_path) as shelf:
+        specs = [await shelf.put(f"some/{number}", b"x" * 100) for number in range(5)]
+        bundle = TaskSpec(url=BundleAddress(folder_url=shelf.spec("some/").url).url)
+        before = await shelf.sources.authorise(bundle)
+        (shelf.folder / "some/3").chmod(0)
+
+        statuses = [(await shelf.sources.authorise(spec)).status for spec in specs]
+        after = await shelf.sources.authorise(bundle)
+
+        assert statuses == [200, 200, 200, 403, 200]
+        assert (before.status, after.status) == (200, 403)
 
 
 async def test_accounts_show_what_a_requester_does_not(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.source import Shelf, SourceContract
+from contract.source import FileContract, Shelf, SourceContract
 from transport import shelves
 
 
-class TestFolders(SourceContract):
+class TestFolders(FileContract):
     @pytest.fixture
     async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
         async with shelves.folder_shelf(tmp_path) as shelf:
@@ -32,8 +32,15 @@ class TestHub(SourceContract):
             yield shelf
 
 
+class TestHadoop(FileContract):
+    @pytest.fixture
+    async def shelf(self) -> AsyncIterator[Shelf]:
+        async with shelves.hadoop_shelf() as shelf:
+            yield shelf
+
+
 @pytest.mark.slow
-class TestFtp(SourceContract):
+class TestFtp(FileContract):
     @pytest.fixture
     async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
         async with shelves.served_shelf("ftp", tmp_path) as shelf:
@@ -41,7 +48,7 @@ class TestFtp(SourceContract):
 
 
 @pytest.mark.slow
-class TestSftp(SourceContract):
+class TestSftp(FileContract):
     @pytest.fixture
     async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
         async with shelves.served_shelf("sftp", tmp_path) as shelf:
@@ -49,7 +56,7 @@ class TestSftp(SourceContract):
 
 
 @pytest.mark.slow
-class TestSamba(SourceContract):
+class TestSamba(FileContract):
     @pytest.fixture
     async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
         async with shelves.samba_shelf(tmp_path) as shelf:

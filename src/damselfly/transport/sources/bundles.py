@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from damselfly.core.bundling import BundleAddress, split
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
-from damselfly.core.urls import WEB, shown_at
+from damselfly.core.urls import shown_at
 from damselfly.errors import SourceBrokenError, SourceChangedError, SourceRefusedError
 from damselfly.transport.provider import Source, SourceAnswer
 from damselfly.transport.sources.chunks import ChunkReading, answer_for, read_whole
@@ -26,6 +26,7 @@ from damselfly.wire.bundles import encode_head
 from damselfly.wire.hashing import other_than_told
 
 OK, PARTIAL, NOT_FOUND = 200, 206, 404
+OF_ONE_RIGHT: Final = ("s3", "gs", "az", "hf", "oci", "file")  # who may read a file may read all
 FILES_AHEAD: Final = 16  # hides a round trip of 20 ms behind 10 KB files at 8 MB/s
 STALL_S: Final = 3600.0  # a file may wait for its turn; when it stalls, its source says so
 
@@ -94,15 +95,15 @@ class BundleSource:
     async def authorise(self, spec: TaskSpec) -> SourceAnswer:
         """Say whether the source gives this requester all that is in a bundle.
 
-        The right to a file of a web server is its own, and each is asked about; in a bucket or
-        a repository it is that of the whole, and one file stands for all.
+        The right to a file of a web server or of a file system is its own, and each is asked
+        about; in a bucket or a repository it is that of the whole, and one file stands for all.
         """
         try:
             bundle = await self._find(spec)
         except SourceRefusedError as exc:
             return SourceAnswer.of_refusal(exc)
-        is_web = urlsplit(bundle.folder.url).scheme in WEB
-        asked = bundle.members if is_web else bundle.members[:1]
+        has_one_right = urlsplit(bundle.folder.url).scheme in OF_ONE_RIGHT
+        asked = bundle.members[:1] if has_one_right else bundle.members
         for start in range(0, len(asked), FILES_AHEAD):
             for answer in await self._authorise_all(bundle, asked[start : start + FILES_AHEAD]):
                 if answer.status not in (OK, PARTIAL):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO, Final, Self, TypeVar
@@ -10,6 +11,7 @@ from damselfly.core.task import Validators
 from damselfly.errors import (
     DamselflyError,
     SourceBrokenError,
+    SourceChangedError,
     SourceRefusedError,
     SourceUnreachableError,
 )
@@ -143,7 +145,7 @@ async def in_turn(turn: asyncio.Lock, work: Callable[[], T]) -> T:
 
 async def pieces_of(
     file: BinaryIO, start_byte: int, stop_byte: int, *, turn: asyncio.Lock | None = None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Yield a part of a file, read in threads, which may wait.
 
     Args:
@@ -161,6 +163,33 @@ async def pieces_of(
             break
         left -= len(piece)
         yield piece
+
+
+async def of_one_version(
+    pieces: AsyncGenerator[bytes],
+    told: SourceAnswer,
+    ask: Callable[[], Awaitable[SourceAnswer]],
+    *,
+    url: str,
+) -> AsyncIterator[bytes]:
+    """Yield pieces of a file, and look after the last of them whether it is still the same.
+
+    Args:
+        pieces: Its bytes.
+        told: The head that was given for them.
+        ask: Gives the head that it has now.
+        url: Of the source, as it may be shown.
+
+    Raises:
+        SourceChangedError: It is another one, and so may be some of its bytes.
+    """
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece
+    now = await ask()
+    if now.validators != told.validators:
+        promised, came = told.validators.etag, now.validators.etag
+        raise SourceChangedError(url=url, promised=promised, came=came)
 
 
 async def one_piece(data: bytes | memoryview) -> AsyncIterator[bytes | memoryview]:

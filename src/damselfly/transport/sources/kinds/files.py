@@ -18,7 +18,12 @@ from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import DamselflyError, SourceRefusedError, SourceUnreachableError
 from damselfly.transport.provider import SourceAnswer, Turn
-from damselfly.transport.sources.chunks import ChunkReading, answer_for, pieces_of
+from damselfly.transport.sources.chunks import (
+    ChunkReading,
+    answer_for,
+    of_one_version,
+    pieces_of,
+)
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 
@@ -56,9 +61,13 @@ class FileSource:
         async def close() -> None:
             file.close()
 
+        async def ask() -> SourceAnswer:
+            return _answer(os.fstat(file.fileno()))
+
+        pieces = pieces_of(file, answer.start_byte, answer.stop_byte or 0)
         return ChunkReading(
             answer,
-            pieces_of(file, answer.start_byte, answer.stop_byte or 0),
+            of_one_version(pieces, answer, ask, url=spec.display_url),
             url=spec.display_url,
             stall_s=self._stall_s,
             why=lambda exc: _told(spec, exc),

@@ -7,6 +7,7 @@ wraps another file system, is not for requesters: they name only other machines.
 import asyncio
 import errno
 import importlib
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -27,13 +28,20 @@ from damselfly.errors import (
 )
 from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.accounts import Accounts, user_of
-from damselfly.transport.sources.chunks import ChunkReading, answer_for, in_turn, pieces_of
+from damselfly.transport.sources.chunks import (
+    ChunkReading,
+    answer_for,
+    in_turn,
+    of_one_version,
+    pieces_of,
+)
 from damselfly.transport.sources.kinds.own_shares import with_own_session
 
 T = TypeVar("T")
 
 OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 SYSTEMS_MAX: Final = 64  # each has a connection
+SOME_BYTES: Final = 16 << 10  # a library reads no less for one
 EXTRA: Final = "damselfly[fsspec]"
 _OF_THIS_MACHINE: Final = frozenset(
     {
@@ -42,6 +50,7 @@ _OF_THIS_MACHINE: Final = frozenset(
         *("zip", "tar", "libarchive", "async_wrapper", "asyncwrapper", "dask", "jupyter", "jlab"),
     }
 )
+_SAID_OTHERWISE: Final = ("path", "user", "username", "password")  # of what a URL says
 _VERSION_KEYS: Final = ("ETag", "etag", "version_id", "mtime", "modify", "last_write_time")
 _MORE_VERSION_KEYS: Final = ("LastModified", "last_modified", "modificationTime", "updated")
 
@@ -106,7 +115,7 @@ class FileSystemSource:
     ) -> ChunkReading:
         """Open a file, or a part of it; see `provider.Source`."""
         answer = answer_for(
-            _answer(await self._info(spec)),
+            await self._ask(spec),
             start_byte=start_byte,
             stop_byte=stop_byte,
             validators=validators,
@@ -114,13 +123,22 @@ class FileSystemSource:
         )
         file: BinaryIO
         file, system = await self._call(spec, lambda fs: fs.open(_path_of(fs, spec), "rb"))
+
+        async def close() -> None:
+            await system.call(lambda _: file.close())
+
+        async def ask_again() -> SourceAnswer:
+            await close()  # while it is open Samba tells the date that it had then
+            return await self._ask(spec)
+
+        pieces = pieces_of(file, answer.start_byte, answer.stop_byte or 0, turn=system.turn)
         return ChunkReading(
             answer,
-            pieces_of(file, answer.start_byte, answer.stop_byte or 0, turn=system.turn),
+            of_one_version(pieces, answer, ask_again, url=spec.display_url),
             url=spec.display_url,
             stall_s=self._stall_s,
             why=lambda exc: _told(spec, exc),
-            close=lambda: system.call(lambda _: file.close()),
+            close=close,
         )
 
     async def validate(self, spec: TaskSpec, validators: Validators) -> SourceAnswer:  # noqa: ARG002  # compared by who asks
@@ -128,11 +146,16 @@ class FileSystemSource:
         return await self.authorise(spec)
 
     async def authorise(self, spec: TaskSpec) -> SourceAnswer:
-        """Say whether a file may be read; see `provider.Source`."""
+        """Say whether a file may be read, by reading of it; see `provider.Source`.
+
+        Who may look at a file may not always read it.
+        """
         try:
-            return _answer(await self._info(spec))
+            answer = await self._ask(spec)
+            await self._call(spec, lambda fs: _read_some(fs, spec))
         except SourceRefusedError as exc:
             return SourceAnswer.of_refusal(exc)
+        return answer
 
     async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
         """List the files below a folder; see `KindOfSource`."""
@@ -154,11 +177,11 @@ class FileSystemSource:
         async with turn():
             return (await self._call(spec, find))[0]
 
-    async def _info(self, spec: TaskSpec) -> dict[str, Any]:
+    async def _ask(self, spec: TaskSpec) -> SourceAnswer:
         info, _ = await self._call(spec, lambda fs: _fresh_info(fs, spec))
         if info.get("type") == "directory" or info.get("size") is None:
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
-        return info
+        return _answer(info)
 
     async def _call(self, spec: TaskSpec, what: Callable[[Any], T]) -> tuple[T, _System]:
         """Return what was done with a file system, and that, for who goes on using it."""
@@ -171,11 +194,13 @@ class FileSystemSource:
         try:
             async with asyncio.timeout(self._stall_s):
                 return await system.call(what), system
-        except DamselflyError:
-            raise
+        except FileNotFoundError as exc:
+            raise _told(spec, exc) from exc
         except Exception as exc:
-            if not isinstance(exc, FileNotFoundError) and self._systems.get(key) is system:
+            if self._systems.get(key) is system:
                 del self._systems[key]  # its connection may be gone
+            if isinstance(exc, DamselflyError):
+                raise
             raise _told(spec, exc) from exc
 
 
@@ -195,19 +220,29 @@ def _connected(spec: TaskSpec, user: str, password: str) -> Any:  # noqa: ANN401
     except ImportError as exc:
         expected = f"a package is missing where it is read: {exc}; install {EXTRA} and that there"
         raise TaskSpecError(what="URL", value=spec.display_url, expected=expected) from exc
-    if user:
-        options |= {"username": user, "password": password}
-    options = {name: value for name, value in options.items() if name != "path"}
-    for name in ("username", "password"):
-        if isinstance(options.get(name), str):
-            options[name] = unquote(options[name])
-    return kind(**options, skip_instance_cache=True)
+    options = {name: options[name] for name in options if name not in _SAID_OTHERWISE}
+    return kind(**options, **_login(kind, user, password), skip_instance_cache=True)
+
+
+def _login(kind: type[Any], user: str, password: str) -> dict[str, str]:
+    """Return as whom a file system is opened, in its own words."""
+    if not user:
+        return {}
+    if "user" not in inspect.signature(kind.__init__).parameters:
+        return {"username": user, "password": password}
+    # So it is called by Hadoop alone, where most clusters take everybody's word for it.
+    return {"user": user, "password": password} if password else {"user": user}
 
 
 def _fresh_info(fs: Any, spec: TaskSpec) -> dict[str, Any]:  # noqa: ANN401
     fs.invalidate_cache()
     found: dict[str, Any] = fs.info(_path_of(fs, spec))
     return found
+
+
+def _read_some(fs: Any, spec: TaskSpec) -> None:  # noqa: ANN401
+    with fs.open(_path_of(fs, spec), "rb", block_size=SOME_BYTES) as file:
+        file.read(1)
 
 
 def _path_of(fs: Any, spec: TaskSpec) -> str:  # noqa: ANN401
