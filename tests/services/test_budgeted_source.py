@@ -90,6 +90,53 @@ async def test_who_gives_up_waiting_leaves_the_line_to_others(
     assert (await source.authorise(spec)).status == 200
 
 
+async def test_who_wants_all_of_something_does_not_wait_for_all_parts_of_another(
+    fake: FakeSource, http: HttpSource
+) -> None:
+    content = fake.add("/large", DATA, stall_after_bytes=1000)
+    fake.add("/short", b"short")
+    source = a_budget(http, BudgetRule(connections_max=1))
+    large, short = TaskSpec(url=fake.url("/large")), TaskSpec(url=fake.url("/short"))
+
+    async def part(start: int) -> None:
+        async with await source.read(large, start_byte=start) as reading:
+            await reading.read_into(memoryview(bytearray(len(DATA))))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(part(0))
+        await content.has_stalled.wait()
+        for start in range(1000, 9000, 1000):
+            tasks.create_task(part(start))
+        await asyncio.sleep(0)
+        tasks.create_task(read_all(source, short))
+        await asyncio.sleep(0)
+        content.release()
+
+    assert "/short" in [each.path for each in fake.requests[:3]]
+    assert len(fake.requests) == 10
+
+
+async def test_who_waits_for_long_keeps_its_place(
+    fake: FakeSource, http: HttpSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who looked again whether other hours had come went to the end of the line.
+    monkeypatch.setattr("damselfly.services.seeding.budgeted.LOOK_S", 0.2)
+    content = fake.add("/f", DATA, stall_after_bytes=1000)
+    for path in ("/first", "/second"):
+        fake.add(path, DATA)
+    source = a_budget(http, BudgetRule(connections_max=1))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(read_all(source, TaskSpec(url=fake.url("/f"))))
+        await content.has_stalled.wait()
+        for path, wait_s in (("/first", 0.15), ("/second", 0.1)):  # only the first looks again
+            tasks.create_task(read_all(source, TaskSpec(url=fake.url(path))))
+            await asyncio.sleep(wait_s)
+        content.release()
+
+    assert [each.path for each in fake.requests] == ["/f", "/first", "/second"]
+
+
 async def test_bytes_come_no_faster_than_the_budget_allows(
     fake: FakeSource, http: HttpSource
 ) -> None:

@@ -37,41 +37,53 @@ log = get_log()
 
 
 class _Line:
-    """Connections in use under one budget, and who waits for one."""
+    """Connections in use under one budget, and who waits for one.
+
+    Parts of contents wait apart from all else, and have every second turn: a large content
+    wants many at a time, and a short one would come after all of them.
+    """
 
     def __init__(self, rule: BudgetRule) -> None:
         self.throttle = Throttle(rule.rate_bytes_per_s)
         self._limit = rule.connections_max
         self._used = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # {whether it is for a part: who waits}, the first of each first.
+        self._waiting: dict[bool, deque[asyncio.Future[None]]] = {False: deque(), True: deque()}
+        self._is_parts_turn = False
 
-    async def enter(self) -> None:
-        """Take a connection, or wait for it, at most until it is time to look again.
+    async def enter(self, *, is_part: bool, holds: Callable[[], bool]) -> bool:
+        """Take a connection, or wait for it; False: other hours have come, with another budget.
 
-        Raises:
-            TimeoutError: It is time.
+        Args:
+            is_part: It is for a part of a content.
+            holds: Says whether this is still the budget that holds.
         """
-        if not self._limit or (self._used < self._limit and not self._waiting):
+        if not self._limit or (self._used < self._limit and not any(self._waiting.values())):
             self._used += 1
-            return
+            return True
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        waiting = self._waiting[is_part]
+        waiting.append(turn)
         try:
-            async with asyncio.timeout(LOOK_S):
-                await turn
+            while not turn.done():
+                await asyncio.wait([turn], timeout=LOOK_S)
+                if not turn.done() and not holds():
+                    waiting.remove(turn)
+                    return False
         except BaseException:
-            if turn.done() and not turn.cancelled():
+            if turn.done():
                 self.leave()  # it came just now
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
+            else:
+                waiting.remove(turn)
             raise
+        return True
 
     def leave(self) -> None:
         """Give a connection back; the next in line has it."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+        for is_part in (self._is_parts_turn, not self._is_parts_turn):
+            if waiting := self._waiting[is_part]:
+                waiting.popleft().set_result(None)
+                self._is_parts_turn = not is_part
                 return
         self._used -= 1
 
@@ -142,7 +154,8 @@ class BudgetedSource:
             SourceError: As `Source.read`.
         """
         self._check(spec)
-        line = await self._enter(spec)
+        is_part = start_byte > 0 or stop_byte is not None
+        line = await self._enter(spec, is_part=is_part)
         try:
             reading = await self._told(
                 spec,
@@ -205,21 +218,20 @@ class BudgetedSource:
                 retry_s=max(ill.retry_s - now, 1.0),
             )
 
-    async def _enter(self, spec: TaskSpec) -> _Line | None:
+    async def _enter(self, spec: TaskSpec, *, is_part: bool = False) -> _Line | None:
         """Wait for a connection of the budget that holds; None: there is none."""
         try:
-            while True:
-                line = self._budgets.line_of(spec)
-                if line is None:
-                    return None
-                try:
-                    await line.enter()
-                except TimeoutError:
-                    continue
-                return line
+            while (line := self._budgets.line_of(spec)) is not None:
+                holds = partial(self._is_line_of, spec, line)
+                if await line.enter(is_part=is_part, holds=holds):
+                    break
         except BaseException:
             self._circuit(spec).give_up()
             raise
+        return line
+
+    def _is_line_of(self, spec: TaskSpec, line: _Line) -> bool:
+        return self._budgets.line_of(spec) is line
 
     async def _told(self, spec: TaskSpec, work: Awaitable[T]) -> T:
         """Ask, and tell the circuit what came of it."""
