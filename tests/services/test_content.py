@@ -117,6 +117,31 @@ async def test_content_that_was_read_to_its_end_is_a_finished_download(
             assert [each.state for each in host.downloads.seen.ended()] == ["finished"]
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_program_that_closes_a_file_ends_a_download_only_before_it_is_whole(
+    tmp_path: Path, *, is_read: bool
+) -> None:
+    async with FakeSource() as source, a_host(tmp_path, "ann") as host:
+        content = source.add("/file", DATA, stall_after_bytes=-1 if is_read else BLOCK)
+        has_read = asyncio.Event()
+
+        async def keep_open() -> None:
+            request = DownloadRequest(url=source.url("/file"))
+            async with host.downloads.read(request) as opened:
+                if is_read:
+                    assert await read(opened) == DATA
+                has_read.set()
+                await asyncio.Event().wait()
+
+        keeping = asyncio.ensure_future(keep_open())
+        await has_read.wait()
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        content.release()
+        outcome = "finished" if is_read else "cancelled"
+        assert host.metrics.downloads.labels(outcome)._value.get() == 1
+
+
 async def test_many_readers_share_one_download(tmp_path: Path) -> None:
     async with FakeSource() as source, a_supernode(tmp_path) as supernode:
         source.add("/file", DATA)

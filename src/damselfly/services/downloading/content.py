@@ -125,6 +125,14 @@ class Content:
         return ProviderBytes(cache=self.size_bytes or 0)
 
     @property
+    def is_whole(self) -> bool:
+        """All of it is here, and what was promised."""
+        if self._run is None:
+            return True
+        outcome = self._run.outcome
+        return outcome.done() and not outcome.cancelled() and outcome.exception() is None
+
+    @property
     def is_stale(self) -> bool:
         """The source could not be asked whether this is still its content."""
         return self._run is not None and self._run.tally.is_stale

@@ -95,9 +95,12 @@ class Downloads:
             DamselflyError: Whatever ended it without content.
         """
         spec = self._parts.spec_of(request)
-        with self._counted():
+        content: Content | None = None
+        # Who closes a file that is here whole gives nothing up.
+        with self._counted(is_whole=lambda: content is not None and content.is_whole):
             async with contextlib.AsyncExitStack() as stack:
-                yield await _in_time(request, self._open(stack, spec, request))
+                content = await _in_time(request, self._open(stack, spec, request))
+                yield content
 
     async def _open(
         self, stack: contextlib.AsyncExitStack, spec: TaskSpec, request: DownloadRequest
@@ -114,7 +117,7 @@ class Downloads:
         return Content(spec, entry, run)
 
     @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _counted(self, is_whole: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Count how a download ends."""
         self._parts.metrics.downloads_running.inc()
         outcome = "failed"
@@ -122,7 +125,7 @@ class Downloads:
             yield
             outcome = "finished"
         except (asyncio.CancelledError, GeneratorExit):
-            outcome = "cancelled"
+            outcome = "finished" if is_whole() else "cancelled"
             raise
         finally:
             self._parts.metrics.downloads_running.dec()
