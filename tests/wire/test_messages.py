@@ -1,12 +1,13 @@
 """Guards the messages: what is encoded is decoded, and no message shows a secret."""
 
 from collections.abc import Callable
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
+from damselfly.core.blocks import BLOCKS_MAX
 from damselfly.core.digest import Digest
 from damselfly.core.task import TaskSpec
 from damselfly.errors import RemoteProtocolError, TaskSpecError
@@ -67,6 +68,9 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401  # a type or
         return st.integers(-(2**63), 2**63 - 1)
     if kind is float:
         return st.floats(allow_nan=False, allow_infinity=False)
+    if get_origin(kind) is Annotated:
+        _, meta = get_args(kind)
+        return st.integers(meta.ge, meta.lt - 1)
     if get_origin(kind) is tuple:
         first, *rest = get_args(kind)
         if rest == [...]:
@@ -228,3 +232,15 @@ def test_request_that_is_no_task_is_refused(request_: DownloadRequest) -> None:
 
 def test_bytes_by_provider_have_a_sum() -> None:
     assert ProviderBytes(cache=1, peers=20, supernode=300, source=4000).total == 4321
+
+
+@pytest.mark.parametrize("index", [-1, BLOCKS_MAX, 2**63 - 1])
+def test_a_wild_block_index_is_refused_at_the_door(index: int) -> None:
+    for fields in (
+        {"kind": "held", "indices": [index]},
+        {"kind": "held", "indices": [], "claimed": [index]},
+        {"kind": "granted", "block_index": index, "digest": bytes(32)},
+        {"kind": "declined", "block_index": index},
+    ):
+        with pytest.raises(RemoteProtocolError, match="cannot be read"):
+            link_messages.link_codec.decode(msgspec.msgpack.encode(fields))

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 BLOCK_BYTES_MIN = 256 << 10  # below it, the cost per block exceeds the cost of its bytes
 BLOCK_BYTES_MAX = 32 << 20  # above it, a block held in memory per slot is too dear
+BLOCKS_MAX = 1 << 24  # 4 TiB in blocks of 256 KiB; a wild index must not cost memory
 BLOCK_BYTES_UNKNOWN_SIZE = 4 << 20  # right for 1 GB at 1 Gb/s, the middle of the table
 
 # The rule of block_bytes_for() with the constants that scheduling.md section 9 fits:

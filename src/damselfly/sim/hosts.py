@@ -144,6 +144,7 @@ class HostMachine(LinkedMachine):
         """The link with the SuperNode ended."""
         if self.has_seed_link:
             self.has_seed_link = False
+            self.news.unlink(SUPERNODE)
             self.handle(core.ParentLost(host_id=SUPERNODE))
 
     def end(self, why: str, *, is_silent: bool = False) -> None:
@@ -407,6 +408,7 @@ class HostMachine(LinkedMachine):
         assert len(self.mind.held) == world.scenario.block_count
         self.finished_s = world.timeline.now_s
         world.ledger.finished_count += 1
+        self.tell_rest()
         for host_id in self.mind.whole_parents():
             if host_id in self.links:
                 self.close_link(host_id)

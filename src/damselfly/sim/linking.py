@@ -9,7 +9,7 @@ from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as core, instructions as todo
 from damselfly.core.downloading.announcing import News
 from damselfly.core.downloading.download import Download
-from damselfly.core.peer import Host, HostId
+from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling import events as sn
 from damselfly.core.uploading import Asked, step_of, uploads_max
 from damselfly.sim.giving import Giver, Transfer
@@ -28,6 +28,7 @@ class LinkedMachine(Giver):
     Attributes:
         host: What the SuperNode knows of it.
         mind: Decides.
+        news: What linked machines were told.
         is_started: It knows the edition, so that links about it can be opened.
         links: {host id: linked host}, open links.
         has_seed_link: It is linked with the SuperNode.
@@ -40,7 +41,7 @@ class LinkedMachine(Giver):
 
     __slots__ = (
         "_claimed",
-        "_news",
+        "_is_waking",
         "_opening",
         "_others",
         "failure",
@@ -51,6 +52,7 @@ class LinkedMachine(Giver):
         "is_started",
         "links",
         "mind",
+        "news",
         "sent_count",
         "session",
     )
@@ -72,7 +74,8 @@ class LinkedMachine(Giver):
         self.links: dict[HostId, LinkedMachine] = {}
         self.has_seed_link = False
         self._opening: set[HostId] = set()
-        self._news = News()
+        self.news = News()
+        self._is_waking = False
         self._claimed = BlockSet()
         self.has_session, self.session = False, 0
         self.sent_count = 0
@@ -151,6 +154,8 @@ class LinkedMachine(Giver):
             if host_id not in self.links:
                 self.links[host_id] = other
                 other.links[self.host_id] = self
+                self.news.link(host_id, BlockSet())
+                other.news.link(self.host_id, BlockSet())
                 self._say_hello(other)
                 other._say_hello(self)  # noqa: SLF001  # a machine of the same kind
 
@@ -167,6 +172,7 @@ class LinkedMachine(Giver):
 
     def _on_hello(self, event: core.ParentLinked) -> None:
         if self.is_up and event.host_id in self.links:
+            self.news.hold(event.host_id, event.held)
             self.handle(event)
 
     def _on_link_failed(self, host_id: HostId, loss: core.Loss) -> None:
@@ -176,12 +182,14 @@ class LinkedMachine(Giver):
 
     def on_link_lost(self, host_id: HostId, loss: core.Loss) -> None:
         """The other side has closed a link, or is gone."""
+        self.news.unlink(host_id)
         if self.links.pop(host_id, None) is not None and self.is_up:
             self.handle(core.ParentLost(host_id=host_id, loss=loss))
 
     def close_link(self, host_id: HostId) -> None:
         """Close a link."""
         other = self.links.pop(host_id)
+        self.news.unlink(host_id)
         latency_s = self.world.latency_s
         self.world.timeline.after(latency_s, other.on_link_lost, self.host_id, core.Loss.ENDED)
 
@@ -192,28 +200,37 @@ class LinkedMachine(Giver):
     # --- news
 
     def announce(self, instruction: todo.AnnounceBlock) -> None:
-        """Tell the linked hosts that a block is held, with others of the moment."""
-        if not self.links and not self.has_seed_link:
-            return
-        wait_s = self._news.add(instruction.block_index, now_s=self.world.timeline.now_s)
-        if wait_s == 0.0:
-            self._tell_news()
-        elif wait_s is not None:
-            self.world.timeline.after(wait_s, self._tell_news)
+        """Tell the linked hosts that a block is held, each with others of the moment."""
+        timeline = self.world.timeline
+        self._tell_news(self.news.add(instruction.block_index, now_s=timeline.now_s))
+        if self.news.due_s is not None and not self._is_waking:
+            self._is_waking = True
+            timeline.at(self.news.due_s, self._tell_due)
 
-    def _tell_news(self) -> None:
+    def tell_rest(self) -> None:
+        """Tell the linked hosts what they were not told: we hold everything."""
+        self._tell_news(self.news.behind())
+
+    def _tell_due(self) -> None:
+        self._is_waking = False
+        if self.is_up:
+            self._tell_news(self.news.due())
+
+    def _tell_news(self, host_ids: Iterable[HostId]) -> None:
         world = self.world
-        indices = self._news.take(now_s=world.timeline.now_s)
-        if not indices or not self.is_up:
-            return
-        blocks = BlockSet.of(indices)
-        event = core.ParentHeld(
-            host_id=self.host_id, blocks=blocks, load=self.queue.load, claimed=self._claimed
-        )
-        listeners = tuple(self.links.values())
-        self.sent_count += len(listeners)
-        world.timeline.after(world.latency_s, self._deliver_news, event, listeners)
-        self.tell_supernode(indices)
+        for host_id in host_ids:
+            indices = self.news.take(host_id, now_s=world.timeline.now_s)
+            if host_id == SUPERNODE:
+                self.tell_supernode(indices)
+                continue
+            event = core.ParentHeld(
+                host_id=self.host_id,
+                blocks=BlockSet.of(indices),
+                load=self.queue.load,
+                claimed=self._claimed,
+            )
+            self.sent_count += 1
+            world.timeline.after(world.latency_s, self.links[host_id].on_held, event)
 
     def claim(self, instruction: todo.ClaimBlocks) -> None:
         """Tell the linked hosts of the same rack what comes from outside of it."""
@@ -223,15 +240,22 @@ class LinkedMachine(Giver):
         )
         listeners = tuple(other for other in self.links.values() if other.rack == self.rack)
         self.sent_count += len(listeners)
-        self.world.timeline.after(self.world.latency_s, self._deliver_news, event, listeners)
+        self.world.timeline.after(self.world.latency_s, self._deliver_claims, event, listeners)
 
     def tell_supernode(self, indices: tuple[int, ...]) -> None:
         """Tell the SuperNode the news, too, if there is a link with it."""
         raise NotImplementedError
 
-    def _deliver_news(self, event: core.ParentHeld, listeners: tuple["LinkedMachine", ...]) -> None:
+    def on_held(self, event: core.ParentHeld) -> None:
+        """A linked host told news; the mind ignores those that it is not linked with any more."""
+        self.news.hold(event.host_id, event.blocks)
+        self.handle(event)
+
+    def _deliver_claims(
+        self, event: core.ParentHeld, listeners: tuple["LinkedMachine", ...]
+    ) -> None:
         for other in listeners:
-            other.handle(event)  # its mind ignores those that it is not linked with any more
+            other.handle(event)
 
 
 class SuperNodeSide(Giver):

@@ -268,6 +268,7 @@ class SuperNodeMachine(SuperNodeSide):
         ):
             return False
         host.has_seed_link = True
+        host.news.link(SUPERNODE, BlockSet())
         self._links[host.host_id] = host
         linked = core.ParentLinked(host_id=SUPERNODE, held=self.cached.copy())
         self.world.timeline.after(self.world.latency_s, host.on_event, linked)

@@ -5,10 +5,17 @@ opens with `LinkHello`, then tells what it holds as it changes. The SuperNode is
 also grants seed blocks. Bytes travel by `GET /v1/editions/{edition_id}/blocks/{index}`.
 """
 
+from typing import Annotated
+
+import msgspec
+
+from damselfly.core.blocks import BLOCKS_MAX
 from damselfly.wire.tagged import Codec, Message
 
 PROTOCOL = 1
 PREHEAT_HEADER = "Damselfly-Preheat"  # of a GET of a block that nobody waits for
+
+BlockIndex = Annotated[int, msgspec.Meta(ge=0, lt=BLOCKS_MAX)]
 
 
 class LinkHello(Message, frozen=True, tag="link_hello"):
@@ -39,9 +46,9 @@ class Held(Message, frozen=True, tag="held"):
         claimed: All blocks that the sender is fetching from outside of its location.
     """
 
-    indices: tuple[int, ...]
+    indices: tuple[BlockIndex, ...]
     load: int = 0
-    claimed: tuple[int, ...] = ()
+    claimed: tuple[BlockIndex, ...] = ()
 
 
 class Granted(Message, frozen=True, tag="granted"):
@@ -52,14 +59,14 @@ class Granted(Message, frozen=True, tag="granted"):
         digest: Its BLAKE3 digest, so that the child need not wait for the block list.
     """
 
-    block_index: int
+    block_index: BlockIndex
     digest: bytes
 
 
 class Declined(Message, frozen=True, tag="declined"):
     """The child does not need, or cannot take, a block it was granted."""
 
-    block_index: int
+    block_index: BlockIndex
 
 
 LinkMessage = LinkHello | Held | Granted | Declined

@@ -427,6 +427,8 @@ class DownloadRun:
                 assert self._reading is not None
                 self._reading.cancel()
             case todo.Finish():
+                assert self.opened is not None
+                self._parts.links.tell_rest(self.opened.entry.edition.edition_id)
                 self._tasks.create_task(self._finish())
             case todo.Fail():
                 count, reason = instruction.missing_count, instruction.reason.value

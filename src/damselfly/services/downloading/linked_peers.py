@@ -6,7 +6,6 @@ from typing import Protocol
 from damselfly.core.blocks import BlockSet
 from damselfly.core.downloading import events as core
 from damselfly.core.peer import SUPERNODE, HostId
-from damselfly.services.downloading.open_edition import BLOCK_INDEX_MAX
 from damselfly.services.peering.links import Link, Links
 from damselfly.wire.link_messages import Declined, Granted, Held
 from damselfly.wire.session_messages import Parent
@@ -94,21 +93,17 @@ class LinkedPeers:
                 self._handle(
                     core.ParentHeld(
                         host_id=link.host_id,
-                        blocks=_block_set(message.indices),
+                        blocks=BlockSet.of(message.indices),
                         load=message.load,
-                        claimed=_block_set(message.claimed),
+                        claimed=BlockSet.of(message.claimed),
                     )
                 )
-            case Granted() if 0 <= message.block_index < BLOCK_INDEX_MAX:
+            case Granted():
                 self._handle(core.BlockGranted(block_index=message.block_index), message.digest)
-            case _:
+            case Declined():
                 pass  # we grant nothing, so nothing is declined
 
     def on_link_lost(self, host_id: HostId, loss: core.Loss) -> None:
         """A link ended, or could not be opened."""
         self._links.pop(host_id, None)
         self._handle(core.ParentLost(host_id=host_id, loss=loss))
-
-
-def _block_set(indices: Iterable[int]) -> BlockSet:
-    return BlockSet.of(index for index in indices if 0 <= index < BLOCK_INDEX_MAX)

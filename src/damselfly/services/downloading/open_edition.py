@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from damselfly.core.blocks import BlockSet, Span
+from damselfly.core.blocks import BLOCKS_MAX, BlockSet, Span
 from damselfly.core.digest import BLOCK_DIGEST_BYTES, Digest
 from damselfly.core.peer import HostId
 from damselfly.core.task import Edition
@@ -16,8 +16,6 @@ from damselfly.services.seeding.whole_hasher import WholeHasher
 from damselfly.services.stores import drop_plain, open_pinned
 from damselfly.storage.store import BlockStore, StoredEdition
 from damselfly.wire.ciphers.data_keys import DataKey
-
-BLOCK_INDEX_MAX = 1 << 24  # 4 TiB in blocks of 256 KiB; a wild index must not cost memory
 
 
 async def open_entry(
@@ -105,7 +103,7 @@ class OpenEdition:
         """
         step = BLOCK_DIGEST_BYTES
         count = len(digests) // step
-        if len(digests) % step or not 0 <= first_index <= BLOCK_INDEX_MAX - count:
+        if len(digests) % step or not 0 <= first_index <= BLOCKS_MAX - count:
             raise RemoteProtocolError("the SuperNode told a block list that cannot be")
         for offset in range(count):
             digest = digests[offset * step : (offset + 1) * step]

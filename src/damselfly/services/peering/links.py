@@ -107,7 +107,9 @@ class Links:
         self._links: dict[EditionId, dict[HostId, Link]] = defaultdict(dict)
         self._listeners: dict[EditionId, LinkListener] = {}
         self._opening: set[tuple[EditionId, HostId]] = set()
+        # What the links of each edition were told; there while it has links.
         self._news: dict[EditionId, News] = defaultdict(News)
+        self._waking: set[EditionId] = set()  # some of its links wait for news
         self._claimed: dict[EditionId, tuple[int, ...]] = {}
 
     def listen(self, edition_id: EditionId, listener: LinkListener) -> None:
@@ -135,24 +137,30 @@ class Links:
     # --- news
 
     def announce(self, edition_id: EditionId, block_index: int) -> None:
-        """Tell all links of the edition that a block is held, with others of the moment."""
-        if not self._links.get(edition_id):
-            return  # a new link begins with all that is held
-        wait_s = self._news[edition_id].add(block_index, now_s=now_s())
-        if wait_s == 0.0:
-            self._tell(edition_id)
-        elif wait_s is not None:
-            asyncio.get_running_loop().call_later(wait_s, self._tell, edition_id)
+        """Tell the links of the edition that a block is held, each with others of the moment."""
+        if (news := self._news.get(edition_id)) is not None:  # a new link begins with all
+            self._tell(edition_id, news.add(block_index, now_s=now_s()))
+            if news.due_s is not None and edition_id not in self._waking:
+                self._waking.add(edition_id)
+                pause_s = max(news.due_s - now_s(), 0.0)
+                asyncio.get_running_loop().call_later(pause_s, self._tell_due, edition_id)
 
-    def _tell(self, edition_id: EditionId) -> None:
-        news = self._news.get(edition_id)
-        indices = news.take(now_s=now_s()) if news is not None else ()
-        if not indices:
-            return  # told already, or nobody is there any more
-        claimed = self._claimed.get(edition_id, ())
-        message = Held(indices=indices, load=self._load(), claimed=claimed)
-        for link in self.of(edition_id):
-            link.post(message)
+    def tell_rest(self, edition_id: EditionId) -> None:
+        """Tell the links of the edition what they were not told: there will be no more news."""
+        if (news := self._news.get(edition_id)) is not None:
+            self._tell(edition_id, news.behind())
+
+    def _tell_due(self, edition_id: EditionId) -> None:
+        self._waking.discard(edition_id)
+        if (news := self._news.get(edition_id)) is not None:
+            self._tell(edition_id, news.due())
+
+    def _tell(self, edition_id: EditionId, host_ids: Iterable[HostId]) -> None:
+        news, links = self._news[edition_id], self._links[edition_id]
+        load, claimed = self._load(), self._claimed.get(edition_id, ())
+        for host_id in host_ids:
+            indices = news.take(host_id, now_s=now_s())
+            links[host_id].post(Held(indices=indices, load=load, claimed=claimed))
 
     def claim(self, listener: LinkListener, indices: tuple[int, ...]) -> None:
         """Tell links at our own location which blocks we are fetching from elsewhere.
@@ -283,8 +291,10 @@ class Links:
                 return link
             known.conversation.close()
         self._links[edition_id][host_id] = link
+        held = BlockSet.from_bytes(message.held)
+        self._news[edition_id].link(host_id, held)
         if (listener := self._listeners.get(edition_id)) is not None:
-            listener.on_linked(link, BlockSet.from_bytes(message.held), message.load)
+            listener.on_linked(link, held, message.load)
         return link
 
     def _is_better(self, link: Link) -> bool:
@@ -298,6 +308,8 @@ class Links:
             raise RemoteProtocolError("only the SuperNode grants blocks")
         if self._links[edition_id].get(link.host_id) is not link:
             return  # a second link that was closed, but still had something to say
+        if isinstance(message, Held):
+            self._news[edition_id].hold(link.host_id, BlockSet.of(message.indices))
         if (listener := self._listeners.get(edition_id)) is not None:
             listener.on_link_message(link, message)
 
@@ -305,6 +317,7 @@ class Links:
         if link is None or self._links[edition_id].get(link.host_id) is not link:
             return
         del self._links[edition_id][link.host_id]
+        self._news[edition_id].unlink(link.host_id)
         self._lost(edition_id, link.host_id, Loss.ENDED)
 
     def _lost(self, edition_id: EditionId, host_id: HostId, loss: Loss) -> None:

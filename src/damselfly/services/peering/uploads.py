@@ -9,7 +9,7 @@ import contextlib
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from typing import Final
 
 import crc32c
@@ -261,8 +261,6 @@ class Uploads:
         response = web.StreamResponse()
         response.content_type = "application/octet-stream"
         response.content_length = HEADER_BYTES + header.body_bytes + TRAILER_BYTES
-        await response.prepare(request)
-        await response.write(head)
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the child is gone")
@@ -272,10 +270,13 @@ class Uploads:
         _limit_child(transport, self._congestion_control, unsent_bytes=unsent_bytes)
         is_preheat = PREHEAT_HEADER in request.headers
         with self._giving_way.preheat(transport) if is_preheat else contextlib.nullcontext():
-            await self._send_body(response, transport, block, other)
-            body_crc32c = block.body_crc32c if other is None else crc32c.crc32c(other.body)
-            await response.write(trailer(head, body_crc32c))
-            await response.write_eof()
+            with _in_full_packets(transport):
+                await response.prepare(request)
+                await response.write(head)
+                await self._send_body(response, transport, block, other)
+                body_crc32c = block.body_crc32c if other is None else crc32c.crc32c(other.body)
+                await response.write(trailer(head, body_crc32c))
+                await response.write_eof()
             if is_preheat:
                 await self._giving_way.drained(transport)
         return response
@@ -313,6 +314,25 @@ def _codecs_told(text: str) -> frozenset[int]:
 def _is_near(request: web.Request) -> bool:
     """Say whether a child is on this machine."""
     return request.remote is None or is_loopback(request.remote)
+
+
+@contextlib.contextmanager
+def _in_full_packets(transport: asyncio.BaseTransport) -> Iterator[None]:
+    """Let the kernel put together what is sent inside the block: each packet costs both ends.
+
+    The HTTP head, the header and the trailer are short; each would be a packet of its own, and the
+    first two would wake the child for nothing.
+    """
+    sock, option = transport.get_extra_info("socket"), getattr(socket, "TCP_CORK", None)
+    if sock is None or sock.family == socket.AF_UNIX or option is None:
+        yield
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, option, 1)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it was closed
+            sock.setsockopt(socket.IPPROTO_TCP, option, 0)
 
 
 def _limit_child(

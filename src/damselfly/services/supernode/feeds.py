@@ -92,7 +92,6 @@ class Feeds:
         feeding = self._feeds[edition_id]
         feeding.feed.add(block_index)
         feeding.grants.seed(block_index)
-        self.links.announce(edition_id, block_index)
 
     def seal(self, edition_id: EditionId) -> None:
         """All blocks are there, and the whole is right."""
