@@ -27,7 +27,7 @@ from obstore.store import AzureStore, S3Store
 from damselfly.core.task import TaskSpec
 from damselfly.services.options import SourceOptions
 from damselfly.services.sources import open_sources
-from damselfly.transport.sources.accounts import AccountOptions, basic
+from damselfly.transport.sources.accounts import NOBODY, AccountOptions, basic
 from damselfly.transport.sources.by_scheme import Sources
 from engines.programs import Program, accepts, free_port
 from fakes.hadoop import FakeHadoop
@@ -62,6 +62,7 @@ class FolderShelf:
     sources: Sources
     base: str
     wrong: tuple[tuple[str, str], ...] = ()
+    account: AccountOptions = NOBODY
     mtime_s: int = field(default=1_700_000_000)
 
     async def put(self, name: str, data: bytes) -> TaskSpec:
@@ -185,7 +186,7 @@ async def samba_shelf(folder: Path) -> AsyncIterator[FolderShelf]:
     program.wait_ready(lambda: accepts("127.0.0.1", port))
     base = f"smb://127.0.0.1:{port}/shelf"
     account = AccountOptions(match=base, user=USER, password_file=secret_file(folder, PASSWORD))
-    shelf = FolderShelf(html, sources_with(account), base, (WRONG,))
+    shelf = FolderShelf(html, sources_with(account), base, (WRONG,), account)
     yield shelf
     await shelf.sources.close()
     program.stop()

@@ -70,7 +70,7 @@ async def test_files_outside_the_allowed_folders_are_refused(tmp_path: Path, url
         await sources.read(TaskSpec(url=url))
 
 
-@pytest.mark.parametrize("scheme", ["s3", "ftp", "hf", "oci"])
+@pytest.mark.parametrize("scheme", ["s3", "ftp", "smb", "webhdfs", "hf", "oci"])
 async def test_a_server_that_is_not_there_is_unreachable(scheme: str) -> None:
     port = free_port()
     where = f"127.0.0.1:{port}"

@@ -2,12 +2,16 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contract.source import FileContract, Shelf, SourceContract
+from damselfly.core.task import TaskSpec
 from transport import shelves
+
+PATHS = (*("/",) * 6, "/nothing/f")  # more than make a source ill
 
 
 class TestFolders(FileContract):
@@ -61,6 +65,17 @@ class TestSamba(FileContract):
     async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
         async with shelves.samba_shelf(tmp_path) as shelf:
             yield shelf
+
+    async def test_a_server_without_a_share_is_refused_and_not_taken_for_ill(
+        self, shelf: shelves.FolderShelf
+    ) -> None:
+        top = shelf.base.removesuffix("/shelf")
+        sources = shelves.sources_with(replace(shelf.account, match=top))
+
+        found = [(await sources.authorise(TaskSpec(url=f"{top}{path}"))).status for path in PATHS]
+
+        assert found == [400] * 6 + [404]
+        await sources.close()
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ import asyncio
 import errno
 import importlib
 import inspect
+import os
+import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -39,7 +41,7 @@ from damselfly.transport.sources.kinds.own_shares import with_own_session
 
 T = TypeVar("T")
 
-OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
+OK, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 400, 401, 403, 404
 SYSTEMS_MAX: Final = 64  # each has a connection
 SOME_BYTES: Final = 16 << 10  # a library reads no less for one
 EXTRA: Final = "damselfly[fsspec]"
@@ -281,8 +283,23 @@ def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
         return SourceRefusedError(url=url, status=status)
     if isinstance(exc, TimeoutError):
         return SourceUnreachableError(url=url, reason="no answer in time")
-    reason = getattr(exc, "strerror", "") or type(exc).__name__
-    return SourceUnreachableError(url=url, reason=str(reason).lower())
+    return SourceUnreachableError(url=url, reason=_reason_of(exc))
+
+
+def _reason_of(exc: Exception) -> str:
+    system_error = _system_error_in(exc)
+    if isinstance(system_error, socket.gaierror):
+        return "its name is not known"
+    if system_error is not None and system_error.errno:
+        return os.strerror(system_error.errno).lower()
+    return str(getattr(exc, "strerror", "") or type(exc).__name__).lower()
+
+
+def _system_error_in(exc: BaseException | None) -> OSError | None:
+    """Return what the system said; libraries put errors of their own around it."""
+    while exc is not None and not (isinstance(exc, OSError) and exc.errno):
+        exc = exc.__cause__ or exc.__context__
+    return exc
 
 
 def _status_of(exc: Exception) -> int | None:
@@ -298,4 +315,7 @@ def _status_of(exc: Exception) -> int | None:
         return UNAUTHORIZED
     if text.startswith("550") or name == "BadNetworkName":  # FTP: no such file; SMB: no such share
         return NOT_FOUND
-    return FORBIDDEN if "STATUS_ACCESS_DENIED" in text or name == "AccessDenied" else None
+    if "STATUS_ACCESS_DENIED" in text or name == "AccessDenied":
+        return FORBIDDEN
+    is_nonsense = isinstance(exc, ValueError) and _system_error_in(exc) is None
+    return BAD_REQUEST if is_nonsense else None  # a library's word for what was asked
