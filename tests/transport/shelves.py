@@ -393,7 +393,9 @@ def running_seaweed(folder: Path) -> Iterator[str]:
     names = ("-master.port", "-volume.port", "-filer.port", "-s3.port")
     where = [word for pair in zip(names, map(str, ports), strict=True) for word in pair]
     weed = Path(sys.executable).parent / "weed"
-    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", "-s3.config")
+    # What has a port of its own whoever else runs one is left out.
+    without = ("-s3.port.iceberg", "0", "-s3.port.lance", "0")
+    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", *without, "-s3.config")
     sized = ("-volume.max", "20", "-master.volumeSizeLimitMB", "64", "-dir", str(folder))
     command = [str(weed), "server", *fixed, str(config), *sized, *where]
     program = Program(command, folder)
