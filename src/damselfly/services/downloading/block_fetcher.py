@@ -151,7 +151,7 @@ class BlockFetcher:
             raise BlockCorruptError(parent=host_id, block_index=block_index, reason=reason)
         store = partial(store_answer, self._entry, answer, expected=expected, unpack=self._unpack)
         try:
-            plain = await asyncio.to_thread(store)
+            plain = await self._parts.storing.run(store, length=length, is_plain=is_plain(header))
         except RemoteProtocolError as exc:
             raise BlockCorruptError(
                 parent=host_id, block_index=block_index, reason=str(exc)

@@ -7,6 +7,7 @@ from damselfly.clock import now_s
 from damselfly.core.downloading.download import Download
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.task import TaskSpec
+from damselfly.services.downloading.storing_pace import StoringPace
 from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.peering.links import Links
 from damselfly.services.peering.uploads import Uploads
@@ -37,6 +38,7 @@ class DownloadParts:
         encrypt: Contents that are wanted as encrypted ones alone.
         codecs: With which compressed blocks are read.
         pacing: Of what nobody here waits for.
+        storing: Where blocks are stored, in the event loop or beside it.
     """
 
     store: BlockStore
@@ -55,6 +57,7 @@ class DownloadParts:
     ciphers: Ciphers
     encrypt: tuple[EncryptRule, ...] = ()
     codecs: Codecs = field(default_factory=dict)
+    storing: StoringPace = field(default_factory=StoringPace)
 
     def spec_of(self, request: DownloadRequest) -> TaskSpec:
         """Return the task that a request asks for, on this host.
