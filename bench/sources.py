@@ -20,6 +20,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -287,7 +288,9 @@ def seaweed(folder: Path) -> Iterator[int]:
     ports = [free_port() % 20000 + 20000 for _ in range(4)]
     names = ("-master.port", "-volume.port", "-filer.port", "-s3.port")
     where = [word for pair in zip(names, map(str, ports), strict=True) for word in pair]
-    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", "-s3.config")
+    # What has a port of its own whoever else runs one is left out.
+    without = ("-s3.port.iceberg", "0", "-s3.port.lance", "0")
+    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", *without, "-s3.config")
     command = (str(BIN / "weed"), "server", *fixed, str(folder / "s3.json"), "-dir", str(data))
     running = subprocess.Popen(
         [*command, "-volume.max", "40", "-master.volumeSizeLimitMB", "128", *where],
@@ -385,4 +388,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends
     main()
