@@ -37,6 +37,17 @@ def test_next_block_waits_for_others(news: News) -> None:
     assert news.take(NEAR, now_s=5.0 + BATCH_S) == (1,)
 
 
+def test_all_who_wait_are_told_together(news: News) -> None:
+    news.link(FAR, BlockSet())
+    tell(news, NEAR, 0, now_s=5.0)
+    tell(news, FAR, 1, now_s=5.0)
+    news.take(NEAR, now_s=5.0)
+
+    assert news.add(2, now_s=5.1) == []
+    assert news.due_s == pytest.approx(5.1 + BATCH_S)
+    assert news.due() == [NEAR, FAR]
+
+
 def test_full_batch_does_not_wait(news: News) -> None:
     tell(news, NEAR, 0, now_s=5.0)
 
