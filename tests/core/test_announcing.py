@@ -40,11 +40,11 @@ def test_next_block_waits_for_others(news: News) -> None:
 def test_all_who_wait_are_told_together(news: News) -> None:
     news.link(FAR, BlockSet())
     tell(news, NEAR, 0, now_s=5.0)
-    tell(news, FAR, 1, now_s=5.0)
-    news.take(NEAR, now_s=5.0)
+    tell(news, FAR, 1, now_s=5.0)  # for which the other one waits
 
+    news.hold(NEAR, BlockSet.of([1]))
     assert news.add(2, now_s=5.1) == []
-    assert news.due_s == pytest.approx(5.1 + BATCH_S)
+    assert news.due_s == pytest.approx(5.0 + BATCH_S)
     assert news.due() == [NEAR, FAR]
 
 
