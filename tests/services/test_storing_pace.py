@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from damselfly.services.downloading.storing_pace import (
+from damselfly.services.seeding.storing_pace import (
     IN_THREADS_S,
     SHORT_BYTES_MAX,
     SLOW_S,

@@ -7,13 +7,13 @@ from damselfly.clock import now_s
 from damselfly.core.downloading.download import Download
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.task import TaskSpec
-from damselfly.services.downloading.storing_pace import StoringPace
 from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.peering.links import Links
 from damselfly.services.peering.uploads import Uploads
 from damselfly.services.seeding.authorising import Authorising
 from damselfly.services.seeding.pacing import Pacing
 from damselfly.services.seeding.seeding import Seeding
+from damselfly.services.seeding.storing_pace import StoringPace
 from damselfly.storage.store import BlockStore
 from damselfly.telemetry.metrics import Metrics
 from damselfly.transport.block_connection import BlockConnections

@@ -16,6 +16,7 @@ from typing import Final
 from damselfly.core.blocks import BlockLayout, Span
 from damselfly.core.digest import Digest
 from damselfly.services.seeding.reading import PART_BYTES
+from damselfly.services.seeding.storing_pace import SHORT_BYTES_MAX
 from damselfly.storage.store import StoredEdition
 from damselfly.wire.hashing import new_hasher
 
@@ -108,7 +109,7 @@ class WholeHasher:
                 self._news.clear()
                 is_ending = self._is_ending
                 while self._next_index in self._kept or self._next_index in self._held:
-                    for kept in await asyncio.to_thread(self._hash_next):
+                    for kept in await self._hash_some():
                         kept.on_hashed()
                 if is_ending:
                     return
@@ -117,6 +118,13 @@ class WholeHasher:
             kept_still, self._kept = self._kept, {}
             for kept in kept_still.values():
                 kept.on_hashed()
+
+    async def _hash_some(self) -> list[_Kept]:
+        # Short blocks in memory are hashed sooner than a thread is woken.
+        is_short = self._entry.edition.block_bytes <= SHORT_BYTES_MAX
+        if is_short and self._next_index in self._kept:
+            return self._hash_next()
+        return await asyncio.to_thread(self._hash_next)
 
     def _hash_next(self) -> list[_Kept]:
         """Hash, and return, what comes next in memory; if nothing does, a block of the store."""
