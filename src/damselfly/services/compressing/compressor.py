@@ -66,9 +66,8 @@ class Compressor:
             )
         )
         self._load = MachineLoad()
-        self._lock = threading.Lock()  # guards choosing, gate, queue and time
+        self._lock = threading.Lock()  # guards choosing, gate and queue
         self._waiting = 0
-        self._encode_s = 0.0  # CPU
         self._sampled: tuple[float, float] = (0.0, 0.0)  # CPU share and run queue, at the last look
         metrics.compressing.set(1)
 
@@ -144,7 +143,6 @@ class Compressor:
         # Of a thread that had to share its CPU, the CPU's time tells how fast the codec is.
         seconds = max(used_s or now_s() - started_s, 1e-6)
         with self._lock:
-            self._encode_s += used_s
             self._choosing.note(
                 way,
                 promised=promised,
@@ -207,7 +205,7 @@ class Compressor:
         used_before = 0.0
         while True:
             await asyncio.sleep(BIN_S)
-            used = self._encode_s
+            used = self._metrics.value("damselfly_codec_cpu_seconds_total", what="encode")
             own_share = (used - used_before) / BIN_S / (os.cpu_count() or 1)
             used_before = used
             all_share = self._load.cpu_share()
