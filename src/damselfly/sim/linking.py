@@ -41,7 +41,6 @@ class LinkedMachine(Giver):
 
     __slots__ = (
         "_claimed",
-        "_is_waking",
         "_opening",
         "_others",
         "failure",
@@ -75,7 +74,6 @@ class LinkedMachine(Giver):
         self.has_seed_link = False
         self._opening: set[HostId] = set()
         self.news = News()
-        self._is_waking = False
         self._claimed = BlockSet()
         self.has_session, self.session = False, 0
         self.sent_count = 0
@@ -202,9 +200,9 @@ class LinkedMachine(Giver):
     def announce(self, instruction: todo.AnnounceBlock) -> None:
         """Tell the linked hosts that a block is held, each with others of the moment."""
         timeline = self.world.timeline
+        has_timer = self.news.due_s is not None
         self._tell_news(self.news.add(instruction.block_index, now_s=timeline.now_s))
-        if self.news.due_s is not None and not self._is_waking:
-            self._is_waking = True
+        if self.news.due_s is not None and not has_timer:
             timeline.at(self.news.due_s, self._tell_due)
 
     def tell_rest(self) -> None:
@@ -212,7 +210,6 @@ class LinkedMachine(Giver):
         self._tell_news(self.news.behind())
 
     def _tell_due(self) -> None:
-        self._is_waking = False
         if self.is_up:
             self._tell_news(self.news.due())
 

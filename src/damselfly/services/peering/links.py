@@ -109,7 +109,6 @@ class Links:
         self._opening: set[tuple[EditionId, HostId]] = set()
         # What the links of each edition were told; there while it has links.
         self._news: dict[EditionId, News] = defaultdict(News)
-        self._waking: set[EditionId] = set()  # some of its links wait for news
         self._claimed: dict[EditionId, tuple[int, ...]] = {}
 
     def listen(self, edition_id: EditionId, listener: LinkListener) -> None:
@@ -139,20 +138,19 @@ class Links:
     def announce(self, edition_id: EditionId, block_index: int) -> None:
         """Tell the links of the edition that a block is held, each with others of the moment."""
         if (news := self._news.get(edition_id)) is not None:  # a new link begins with all
+            has_timer = news.due_s is not None
             self._tell(edition_id, news.add(block_index, now_s=now_s()))
-            if news.due_s is not None and edition_id not in self._waking:
-                self._waking.add(edition_id)
+            if news.due_s is not None and not has_timer:
                 pause_s = max(news.due_s - now_s(), 0.0)
-                asyncio.get_running_loop().call_later(pause_s, self._tell_due, edition_id)
+                asyncio.get_running_loop().call_later(pause_s, self._tell_due, edition_id, news)
 
     def tell_rest(self, edition_id: EditionId) -> None:
         """Tell the links of the edition what they were not told: there will be no more news."""
         if (news := self._news.get(edition_id)) is not None:
             self._tell(edition_id, news.behind())
 
-    def _tell_due(self, edition_id: EditionId) -> None:
-        self._waking.discard(edition_id)
-        if (news := self._news.get(edition_id)) is not None:
+    def _tell_due(self, edition_id: EditionId, news: News) -> None:
+        if self._news.get(edition_id) is news:  # else its links have ended
             self._tell(edition_id, news.due())
 
     def _tell(self, edition_id: EditionId, host_ids: Iterable[HostId]) -> None:
