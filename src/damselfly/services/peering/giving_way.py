@@ -16,6 +16,8 @@ import termios
 from collections.abc import Iterator
 from typing import Final
 
+from damselfly.transport.tcp import tcp_socket_of
+
 RATE_MIN_BYTES_PER_S: Final = 16e3  # of each: a child takes two seconds without a byte as a stall
 LINGER_S: Final = 0.5
 LOOK_S: Final = 0.05
@@ -54,8 +56,8 @@ class GivingWay:
     @contextlib.contextmanager
     def preheat(self, transport: asyncio.BaseTransport) -> Iterator[None]:
         """Hold back what is sent over a connection inside the block, as long as it must be."""
-        sock = transport.get_extra_info("socket")
-        if sock is None or sock.family == socket.AF_UNIX or sys.platform != "linux":
+        sock = tcp_socket_of(transport)
+        if sock is None or sys.platform != "linux":
             yield
             return
         self._sockets.add(sock)

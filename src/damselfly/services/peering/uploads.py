@@ -33,6 +33,7 @@ from damselfly.services.options import UploadOptions
 from damselfly.services.peering.giving_way import GivingWay
 from damselfly.storage.store import BlockStore, SendableBlock, StoredEdition
 from damselfly.telemetry.metrics import Metrics
+from damselfly.transport.tcp import tcp_socket_of
 from damselfly.transport.throttle import Throttle
 from damselfly.wire.link_messages import PREHEAT_HEADER
 from damselfly.wire.packed_block import CODEC_IDENTITY, HEADER_BYTES, TRAILER_BYTES, trailer
@@ -323,8 +324,8 @@ def _in_full_packets(transport: asyncio.BaseTransport) -> Iterator[None]:
     The HTTP head, the header and the trailer are short; each would be a packet of its own, and the
     first two would wake the child for nothing.
     """
-    sock, option = transport.get_extra_info("socket"), getattr(socket, "TCP_CORK", None)
-    if sock is None or sock.family == socket.AF_UNIX or option is None:
+    sock, option = tcp_socket_of(transport), getattr(socket, "TCP_CORK", None)
+    if sock is None or option is None:
         yield
         return
     sock.setsockopt(socket.IPPROTO_TCP, option, 1)
@@ -345,8 +346,8 @@ def _limit_child(
         congestion_control: How TCP finds out how fast it may send; empty: as the kernel does.
         unsent_bytes: So much may wait in the kernel to be sent.
     """
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family == socket.AF_UNIX:
+    sock = tcp_socket_of(transport)
+    if sock is None:
         return
     limits = {"TCP_NOTSENT_LOWAT": unsent_bytes, "TCP_USER_TIMEOUT": STALLED_MS_MAX}
     for name, limit in limits.items():
