@@ -18,6 +18,7 @@ from damselfly.core.downloading.sharing import Priority
 from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
 from damselfly.faces.cli.netrc_file import USERS_OWN, netrc_headers
 from damselfly.faces.cli.output import output_path
+from damselfly.faces.cli.pipes import until_reader_leaves
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
 from damselfly.services.outputs import take_from
 from damselfly.services.places import daemon_sockets
@@ -233,10 +234,8 @@ def _report(
 
 
 def _print_json(value: object) -> None:
-    try:
+    with until_reader_leaves():
         print(msgspec.json.encode(value).decode(), flush=True)
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: DamselflyError) -> dict[str, Any]:

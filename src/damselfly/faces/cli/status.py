@@ -1,5 +1,6 @@
 """`damselfly status`: what the daemon of this host is doing, once or as it goes on."""
 
+import contextlib
 import os
 import sys
 import time
@@ -9,6 +10,7 @@ import typer
 
 from damselfly.clock import now_s
 from damselfly.errors import DaemonUnreachableError
+from damselfly.faces.cli.pipes import until_reader_leaves
 from damselfly.services.places import daemon_sockets
 from damselfly.transport.local_client import LocalClient
 
@@ -48,15 +50,11 @@ def status(
     """Show downloads, rates, and where bytes come from."""
     client = daemon_client(socket)
     is_picture = sys.stdout.isatty() and not json
-    try:
+    with contextlib.suppress(KeyboardInterrupt), until_reader_leaves():
         if is_picture and watch is not False:
             _watch(client)
         else:
             _tell(client, is_json=json, is_watching=watch is True)
-    except KeyboardInterrupt:
-        return
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(client: LocalClient, *, is_json: bool, is_watching: bool) -> None:
