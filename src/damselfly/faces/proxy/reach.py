@@ -29,15 +29,15 @@ class Reach:
             RefusedError: The request leads back here, or where its client may not be led.
         """
         client = client_of(request)
-        is_trusted = client.is_here or registry.is_listed
+        client = replace(client, is_here=client.is_here or registry.is_listed)
         for base in registry.bases:
             parts = urlsplit(base)
             host = parts.hostname or ""
             address = "127.0.0.1" if host == "localhost" else host
             if address_of(address) is not None:
                 port = parts.port or DEFAULT_PORTS[parts.scheme]
-                check_destination(replace(client, is_here=is_trusted), host, port, [address])
-        return self._source if is_trusted else self._guarded
+                check_destination(client, host, port, [address])
+        return self._source if client.is_here else self._guarded
 
     async def close(self) -> None:
         """Close the connections that are not shared with others."""
