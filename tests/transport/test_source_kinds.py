@@ -1,9 +1,12 @@
 """Each kind of source, against a real server of its kind, keeps the contract of sources."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,26 +17,28 @@ from transport import shelves
 PATHS = (*("/",) * 6, "/nothing/f")  # more than make a source ill
 
 
-class TestFolders(FileContract):
+def shelf_of(opened: Callable[[Path], AbstractAsyncContextManager[Shelf]]) -> Any:  # noqa: ANN401
+    """Return the fixture of a kind: what it is opened with, in a folder of its own."""
+
     @pytest.fixture
-    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.folder_shelf(tmp_path) as shelf:
+    async def shelf(_: SourceContract, tmp_path: Path) -> AsyncIterator[Shelf]:
+        async with opened(tmp_path) as shelf:
             yield shelf
+
+    return shelf
+
+
+class TestFolders(FileContract):
+    shelf = shelf_of(shelves.folder_shelf)
 
 
 @pytest.mark.slow
 class TestNginx(SourceContract):
-    @pytest.fixture
-    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.nginx_shelf(tmp_path) as shelf:
-            yield shelf
+    shelf = shelf_of(shelves.nginx_shelf)
 
 
 class TestHub(SourceContract):
-    @pytest.fixture
-    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.hub_shelf(tmp_path) as shelf:
-            yield shelf
+    shelf = shelf_of(shelves.hub_shelf)
 
 
 class TestHadoop(FileContract):
@@ -45,26 +50,17 @@ class TestHadoop(FileContract):
 
 @pytest.mark.slow
 class TestFtp(FileContract):
-    @pytest.fixture
-    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.served_shelf("ftp", tmp_path) as shelf:
-            yield shelf
+    shelf = shelf_of(partial(shelves.served_shelf, "ftp"))
 
 
 @pytest.mark.slow
 class TestSftp(FileContract):
-    @pytest.fixture
-    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.served_shelf("sftp", tmp_path) as shelf:
-            yield shelf
+    shelf = shelf_of(partial(shelves.served_shelf, "sftp"))
 
 
 @pytest.mark.slow
 class TestSamba(FileContract):
-    @pytest.fixture
-    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.samba_shelf(tmp_path) as shelf:
-            yield shelf
+    shelf = shelf_of(shelves.samba_shelf)
 
     async def test_a_server_without_a_share_is_refused_and_not_taken_for_ill(
         self, shelf: shelves.FolderShelf
@@ -80,20 +76,14 @@ class TestSamba(FileContract):
 
 @pytest.mark.slow
 class TestGoogle(SourceContract):
-    @pytest.fixture
-    async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-        async with shelves.gcs_shelf(tmp_path) as shelf:
-            yield shelf
+    shelf = shelf_of(shelves.gcs_shelf)
 
 
 if shutil.which("azurite-blob"):  # of npm, 190 MB: see CONTRIBUTING.md
 
     @pytest.mark.slow
     class TestAzure(SourceContract):
-        @pytest.fixture
-        async def shelf(self, tmp_path: Path) -> AsyncIterator[Shelf]:
-            async with shelves.azure_shelf(tmp_path) as shelf:
-                yield shelf
+        shelf = shelf_of(shelves.azure_shelf)
 
 
 @pytest.mark.slow
