@@ -5,6 +5,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 IS_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -19,6 +20,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("local", deadline=None)
 if not IS_CI:
     settings.load_profile("local")
+
+
+@pytest.fixture(autouse=True)
+def _log_is_set_up_by_no_other_test() -> Generator[None]:
+    """Undo what a test's command or client did to the log; the next may look at its events."""
+    yield
+    structlog.reset_defaults()
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
