@@ -76,6 +76,24 @@ async def test_range_is_answered_as_http_has_it(
     assert response.headers["ETag"] == '"one"'
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_who_has_it_already_is_told_so(tmp_path: Path, method: str) -> None:
+    async with FakeSource() as source, a_host(tmp_path, "ann") as host:
+        source.add("/file", DATA)
+        wanted = DownloadRequest(url=source.url("/file"))
+        async with a_face(host, wanted) as url, aiohttp.ClientSession() as client:
+            # The condition comes before the range (RFC 9110, 13.2.2).
+            headers = {"If-None-Match": '"two", W/"one"', "Range": "bytes=5-"}
+            async with client.request(method, url, headers=headers) as same:
+                body = await same.read()
+            headers = {"If-None-Match": '"two"', "Range": "bytes=5-9"}
+            async with client.request(method, url, headers=headers) as other:
+                assert other.status == (206 if method == "GET" else 200)
+
+    assert (same.status, body, same.headers["ETag"]) == (304, b"", '"one"')
+    assert "Content-Length" not in same.headers
+
+
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=-0", "bytes=9999999-99999999"])
 async def test_range_beyond_the_end_is_416(tmp_path: Path, asked: str) -> None:
     async with FakeSource() as source, a_host(tmp_path, "ann") as host:

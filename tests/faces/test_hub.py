@@ -125,6 +125,21 @@ async def test_a_head_tells_what_the_file_is_and_a_range_gives_a_part(
     assert beyond.status == 416
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("file", ["weights/model.bin", "config.json"])
+async def test_who_has_a_file_already_is_told_so(engine: Engine, method: str, file: str) -> None:
+    path = f"/hf/org/model/resolve/main/{file}"
+    etag = (await engine.ask(path, "HEAD", token="t0ken")).headers["ETag"]
+
+    same = await engine.ask(path, method, token="t0ken", If_None_Match=etag)
+    other = await engine.ask(path, method, token="t0ken", If_None_Match='"x"')
+    refused = await engine.ask(path, method, If_None_Match=etag)
+
+    assert (same.status, same.body, same.headers["ETag"]) == (304, b"", etag)
+    assert other.status == 200
+    assert refused.status == 401
+
+
 async def test_pages_of_a_tree_lead_back_here(engine: Engine) -> None:
     tree = await engine.ask("/hf/api/models/org/model/tree/main", token="t0ken")
 

@@ -67,6 +67,37 @@ async def test_moved_tag_is_noticed(tmp_path: Path) -> None:
     assert first.body != second.body == image.manifest
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("knows_conditions", [True, False])
+@pytest.mark.parametrize("is_cached", [True, False])
+async def test_engine_that_has_it_already_is_told_so_and_nothing_is_fetched(
+    tmp_path: Path, method: str, *, knows_conditions: bool, is_cached: bool
+) -> None:
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
+        image = registry.add_image("lib/app", "v1", LAYER, no_conditions=not knows_conditions)
+        digests = {
+            image.tag_path: image.digest,
+            image.manifest_path: image.digest,
+            image.blob_paths[0]: digest_of(LAYER),
+        }
+        for path, digest in digests.items():
+            registry.contents[path].etag = f'"{digest}"'
+        async with an_engine(host, registry.host) as engine:
+            if is_cached:
+                for path in digests:
+                    assert (await engine.ask(path)).status == 200
+            registry.requests.clear()
+            for path, digest in digests.items():
+                for known in (f'"{digest}"', f'"x", W/"{digest}"'):
+                    told = await engine.ask(path, method, If_None_Match=known)
+                    assert (told.status, told.body) == (304, b""), path
+                # What it has is something else.
+                told = await engine.ask(path, "HEAD", If_None_Match='"x"')
+                assert told.status == 200
+
+    assert registry.count("GET") == 0
+
+
 async def test_range_of_a_blob_resumes_it(tmp_path: Path) -> None:
     async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
         image = registry.add_image("lib/app", "v1", LAYER)

@@ -41,6 +41,38 @@ async def test_challenge_reaches_the_engine_and_its_token_the_registry(
                 assert (await engine.ask(path, token=ANN)).status == 200
 
 
+async def test_refusal_of_a_tag_has_a_body_as_long_as_it_says(tmp_path: Path) -> None:
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
+        image = registry.add_image("lib/app", "v1", LAYER, accepted=bearers(ANN))
+        async with an_engine(host, registry.host) as engine, asyncio.timeout(10):
+            told = await engine.ask(image.tag_path)
+
+    assert (told.status, told.headers["WWW-Authenticate"]) == (401, CHALLENGE)
+    assert b"UNAUTHORIZED" in told.body
+
+
+async def test_who_may_not_read_it_is_not_told_that_it_is_the_same(
+    tmp_path: Path, *, has_supernode: bool
+) -> None:
+    async with FakeRegistry() as registry, a_supernode(tmp_path) as supernode:
+        image = registry.add_image("lib/app", "v1", LAYER, accepted=bearers(ANN))
+        paths = (image.tag_path, image.manifest_path, image.blob_paths[0])
+        async with (
+            a_host(tmp_path, "ann", supernode if has_supernode else "") as host,
+            an_engine(host, registry.host) as engine,
+        ):
+            for is_cached in (False, True):
+                for path in paths:
+                    if is_cached:
+                        assert (await engine.ask(path, token=ANN)).status == 200
+                    for token in ("", "stolen"):
+                        for method in ("GET", "HEAD"):
+                            told = await engine.ask(path, method, token=token, If_None_Match="*")
+                            assert told.status == 401
+                    told = await engine.ask(path, token=ANN, If_None_Match="*")
+                    assert told.status == 304
+
+
 async def test_what_is_cached_here_is_given_to_nobody_without_rights(
     tmp_path: Path, *, has_supernode: bool
 ) -> None:

@@ -289,7 +289,8 @@ class FakeSource:
             if request.headers.get(name) != value:
                 return web.Response(status=403)
         if content.accepted and request.headers.get("Authorization") not in content.accepted:
-            return web.Response(status=401, headers={"WWW-Authenticate": content.challenge})
+            headers = {"WWW-Authenticate": content.challenge}
+            return web.Response(status=401, headers=headers, text="who are you?")
         if content.no_head and request.method == "HEAD":
             return web.Response(status=405)
         return None

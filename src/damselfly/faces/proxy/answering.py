@@ -18,8 +18,9 @@ from damselfly.faces.proxy.tunnel import reset
 from damselfly.services.downloading.content import Content, Stretch
 from damselfly.telemetry.log import get_log
 from damselfly.wire.byte_ranges import format_content_range, parse_range
+from damselfly.wire.conditions import is_none_match
 
-OK, PARTIAL = 200, 206
+OK, PARTIAL, UNCHANGED = 200, 206, 304
 FROM_HEADER: Final = "X-Damselfly-From"
 
 log = get_log()
@@ -30,18 +31,22 @@ async def answer(
 ) -> web.StreamResponse:
     """Answer a GET or HEAD with a content, or with the part that its Range asks for.
 
+    With 304 who has it already.
+
     Writes one line into the log, with the bytes of the content by where they came from.
 
     Args:
         request: What is answered.
         content: What with.
         headers: Further headers of the answer, such as Content-Type and ETag; the ETag is
-            what If-Range is compared with.
+            what If-Range and If-None-Match are compared with.
 
     Raises:
         RangeUnsatisfiableError: The part does not exist.
         DamselflyError: The content cannot be had; nothing has been sent.
     """
+    if has_already(request, headers.get("ETag", "")):
+        return unchanged(headers)
     started_s = now_s()
     span = _span_asked(request, headers, content.size_bytes)
     if request.method == "HEAD":
@@ -95,6 +100,19 @@ def told_from(content: Content) -> str:
     """Return the value of `FROM_HEADER`: what is here by now, by where it came from."""
     by = content.bytes_by
     return f"peers={by.peers},supernode={by.supernode},source={by.source},cache={by.cache}"
+
+
+def has_already(request: web.BaseRequest, etag: str) -> bool:
+    """Say whether the client has what bears an entity tag, and asks whether it still does."""
+    return bool(etag) and is_none_match(request.headers.getall("If-None-Match", ()), etag)
+
+
+def unchanged(headers: Mapping[str, str]) -> web.Response:
+    """Return the answer to who has it already, out of the headers of the full one."""
+    return web.Response(
+        status=UNCHANGED,
+        headers={name: value for name, value in headers.items() if name != "Content-Type"},
+    )
 
 
 def unsatisfiable(error: RangeUnsatisfiableError) -> web.Response:

@@ -15,7 +15,7 @@ from aiohttp import web
 from yarl import URL
 
 from damselfly.errors import DamselflyError, RangeUnsatisfiableError, SourceUnreachableError
-from damselfly.faces.proxy.answering import answer, unsatisfiable
+from damselfly.faces.proxy.answering import answer, has_already, unchanged, unsatisfiable
 from damselfly.faces.proxy.refusals import answer_of
 from damselfly.faces.proxy.upstream import READ_BUFFER_BYTES, passed_on
 from damselfly.services.downloading.downloads import Downloads
@@ -93,6 +93,8 @@ class Hub:
             headers = _about(told.headers)
             size = told.headers.get("X-Linked-Size", told.headers.get("Content-Length", ""))
         if request.method == "HEAD":
+            if has_already(request, headers.get("ETag", "")):
+                return unchanged(headers)
             response = web.StreamResponse(headers={**headers, "Accept-Ranges": "bytes"})
             if size.isascii() and size.isdecimal():
                 response.content_length = int(size)
@@ -159,6 +161,7 @@ class Hub:
             headers.popall(name, None)
         if method == "HEAD":
             headers["Accept-Encoding"] = "identity"
+            headers.popall("If-None-Match", None)  # its answer must tell the commit
         try:
             return await self._session().request(
                 method,

@@ -33,7 +33,16 @@ from damselfly.errors import (
     StorageError,
     TaskSpecError,
 )
-from damselfly.faces.proxy.answering import FROM_HEADER, answer, log_answer, told_from
+from damselfly.faces.proxy.answering import (
+    FROM_HEADER,
+    OK,
+    UNCHANGED,
+    answer,
+    has_already,
+    log_answer,
+    told_from,
+    unchanged,
+)
 from damselfly.faces.proxy.asked import Asked
 from damselfly.faces.proxy.pushing import Pushing
 from damselfly.faces.proxy.reach import Reach
@@ -49,16 +58,16 @@ from damselfly.services.downloading.downloads import Downloads
 from damselfly.services.options import MirrorOptions
 from damselfly.services.registries import Registries
 from damselfly.telemetry.log import get_log
-from damselfly.transport.sources.http import HttpSource
+from damselfly.transport.sources.http import HttpSource, refused
 from damselfly.wire.local_messages import DownloadRequest
 from damselfly.wire.manifests import MANIFEST_BYTES_MAX, media_type_of
 from damselfly.wire.registry_paths import Kind, RegistryPath, parse_registry_path
 from damselfly.wire.session_messages import Pushed
 from damselfly.wire.upload_paths import is_upload_path, parse_push_path
 
-OK: Final = 200
 PUSHING: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REFUSALS: Final = range(400, 600)
+SAID_TO_BOTH: Final = (401, 429)  # to a GET as to a HEAD
 SERVER_ERRORS: Final = 500
 LOGGED_CHARS_MAX: Final = 200  # of a path that may be anything
 TAGS_REMEMBERED_MAX: Final = 10_000  # some hundred bytes each
@@ -234,11 +243,15 @@ class Mirror:
         meaning = _meaning(told)
         if meaning is not None:
             self._remember(asked, meaning)
-        if asked.request.method == "HEAD":
-            return await self._pass_on(asked, told, url)
-        if told.status in (401, 429):  # the same would be said to a GET
+            headers = _headers_of(meaning.digest, meaning.media_type)
+            if has_already(asked.request, headers["ETag"]):
+                told.close()
+                return unchanged(headers)
+        if asked.request.method == "HEAD" or told.status == UNCHANGED:
             return await self._pass_on(asked, told, url)
         told.close()
+        if told.status in SAID_TO_BOTH:
+            raise refused(told, display_url(url))
         if meaning is None:  # another refusal, or a registry that does not tell digests
             return await self._passed(asked)
         return await self._mean(asked, meaning)
@@ -265,20 +278,34 @@ class Mirror:
     # --- contents by digest
 
     async def _by_digest(self, asked: Asked, digest: Digest) -> web.StreamResponse:
-        if asked.request.method == "HEAD" and not self._downloads.is_held(_requests(asked)[0]):
-            try:
-                return await self._passed(asked)
-            except SourceUnreachableError:
-                pass  # the swarm may have it: what was preheated outlives its registry
+        # The swarm may have what no registry can be asked about: what was preheated outlives it.
+        with contextlib.suppress(SourceUnreachableError):
+            if (told := await self._by_head(asked, digest)) is not None:
+                return told
         try:
             if asked.path.kind is Kind.MANIFEST:
                 return await self._manifest(asked, digest)
             async with self._content(asked) as content:
-                headers = _headers_of(digest, "application/octet-stream")
-                return await answer(asked.request, content, headers)
+                return await answer(asked.request, content, _headers_of(digest))
         except StorageError as exc:  # a full disk is no reason to fail a pull
             log.warning("passed_uncached", path=str(asked.path), reason=str(exc))
             return await self._passed(asked)
+
+    async def _by_head(self, asked: Asked, digest: Digest) -> web.StreamResponse | None:
+        """Ask the registry about what nobody needs the bytes of; None: they are needed, or here.
+
+        Raises:
+            SourceUnreachableError: It does not answer.
+        """
+        is_head, headers = asked.request.method == "HEAD", _headers_of(digest)
+        has_it = has_already(asked.request, headers["ETag"])
+        if not (is_head or has_it) or self._downloads.is_held(_requests(asked)[0]):
+            return None
+        told, url = await self._ask(asked, "HEAD")
+        if is_head and not (has_it and told.status == OK):
+            return await self._pass_on(asked, told, url)
+        told.close()
+        return unchanged(headers) if told.status in (OK, UNCHANGED) else None
 
     async def _manifest(
         self, asked: Asked, digest: Digest, media_type: str = ""
@@ -293,6 +320,8 @@ class Mirror:
             headers = _headers_of(digest, media_type or media_type_of(body))
         except RemoteProtocolError:
             return await self._passed(asked)  # only the registry knows what this is
+        if has_already(asked.request, headers["ETag"]):
+            return unchanged(headers)
         return web.Response(body=body, headers={**headers, FROM_HEADER: told})
 
     @contextlib.asynccontextmanager
@@ -337,7 +366,7 @@ def _link_here(link: str, asked: Asked) -> str:
     return re.sub(r"<([^>?]*)\??([^>]*)>", rf"<\1?{named}&\2>", link)
 
 
-def _headers_of(digest: Digest, media_type: str) -> dict[str, str]:
+def _headers_of(digest: Digest, media_type: str = "application/octet-stream") -> dict[str, str]:
     return {
         "Content-Type": media_type,
         "Docker-Content-Digest": str(digest),

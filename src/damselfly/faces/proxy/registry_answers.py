@@ -72,8 +72,6 @@ async def pass_on(
         length = told.headers.get("Content-Length", "")
         if length.isdecimal():
             response.content_length = int(length)
-        elif request.method != "HEAD":
-            response.enable_chunked_encoding()
         await response.prepare(request)
         if request.method != "HEAD":
             await _pass_body(request, told, response, url)

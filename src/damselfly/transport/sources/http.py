@@ -325,9 +325,7 @@ class HttpSource:
     ) -> SourceAnswer:
         url = spec.display_url
         if response.status not in (OK, PARTIAL):
-            raise SourceRefusedError(
-                url=url, status=response.status, http_headers=_of_refusal(response)
-            )
+            raise refused(response, url)
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             reason = f"it was encoded with {encoding[:40]}, although that was not asked for"
@@ -421,6 +419,11 @@ def _validators(response: aiohttp.ClientResponse) -> Validators:
     # One that is no text names nothing: it could not be sent back.
     etag, last_modified = (value if value.isprintable() else "" for value in told)
     return Validators(etag=etag, last_modified=last_modified)
+
+
+def refused(response: aiohttp.ClientResponse, url: str) -> SourceRefusedError:
+    """Return the refusal that an answer is, of the source at a URL to show."""
+    return SourceRefusedError(url=url, status=response.status, http_headers=_of_refusal(response))
 
 
 def _of_refusal(response: aiohttp.ClientResponse) -> Headers:
