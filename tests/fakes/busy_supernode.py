@@ -63,15 +63,18 @@ class BusySuperNode:
                     busy = wire.Busy(task_id=message.task_id, retry_after_s=self.pause_s)
                     session.post(busy)
                 else:
-                    session.post(self._edition(message.task_id))
+                    for told in self._edition(message.task_id):
+                        session.post(told)
             case _:
                 pass
 
-    def _edition(self, task_id: str) -> wire.EditionTold:
-        return wire.EditionTold(
+    def _edition(self, task_id: str) -> tuple[wire.EditionTold, wire.Sealed]:
+        edition_id, size_bytes = task_id[:32], len(self.content)
+        told = wire.EditionTold(
             task_id=task_id,
-            edition_id=task_id[:32],
+            edition_id=edition_id,
             block_bytes=256 << 10,
-            size_bytes=len(self.content),
+            size_bytes=size_bytes,
             content=self.content,
         )
+        return told, wire.Sealed(task_id=task_id, edition_id=edition_id, size_bytes=size_bytes)

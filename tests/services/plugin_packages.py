@@ -1,6 +1,9 @@
 """Plug-ins as somebody else would install them: a module and its entry point on the path."""
 
+from collections.abc import Callable
 from pathlib import Path
+
+OnPath = Callable[[Path], None]
 
 
 def install(folder: Path, group: str, name: str, source: str) -> Path:

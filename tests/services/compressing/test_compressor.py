@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.compressing.machine_load import MachineLoad
 from damselfly.services.options import CompressionMode, CompressionOptions
 from damselfly.telemetry.metrics import Metrics
-from services.plugin_packages import install
+from services.plugin_packages import OnPath, install
 
 WORDS = b" ".join(b"block %d of the edition" % (i * 7919 % 10007) for i in range(12_000))
 NOISE = random.Random(3).randbytes(1 << 18)
@@ -40,13 +39,6 @@ class Plugin:
 
 # A link so fast that an encoder at its rate takes more of this machine than is cheap.
 DEAR = 1.2 * CHEAP_SHARE * SPEEDS[0] * (os.cpu_count() or 1)
-
-OnPath = Callable[[Path], None]
-
-
-@pytest.fixture
-def on_path(monkeypatch: pytest.MonkeyPatch) -> OnPath:
-    return lambda folder: monkeypatch.syspath_prepend(str(folder))
 
 
 def a_codec(

@@ -1,7 +1,6 @@
 """Guards encrypted contents in a swarm: what lies where, and that a failing plug-in stays alone."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from damselfly.services.supernode import supernode as supernode_module
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode
-from services.plugin_packages import a_cipher
+from services.plugin_packages import OnPath, a_cipher
 
 DATA = random_bytes(600_000, seed=4)
 SECRET = (EncryptRule(path="/secret/**"),)
@@ -126,15 +125,6 @@ async def test_a_host_reads_on_from_the_source_and_seals_what_it_gets(
 # --- plug-ins
 
 
-@pytest.fixture
-def no_plugins_left() -> Iterator[None]:
-    """Forget the modules of plug-ins, which lie in folders that are gone."""
-    yield
-    for name in [name for name in sys.modules if name.endswith("_plugin")]:
-        del sys.modules[name]
-
-
-@pytest.mark.usefixtures("no_plugins_left")
 @pytest.mark.parametrize(
     ("seal", "said"),
     [
@@ -143,9 +133,9 @@ def no_plugins_left() -> Iterator[None]:
     ],
 )
 async def test_a_cipher_that_fails_ends_its_content_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seal: str, said: str
+    tmp_path: Path, on_path: OnPath, seal: str, said: str
 ) -> None:
-    monkeypatch.syspath_prepend(a_cipher(tmp_path / "plugins", "faulty", seal=seal))
+    on_path(a_cipher(tmp_path / "plugins", "faulty", seal=seal))
     add_key(str(tmp_path / "keys.toml"), "k1")
     encryption = EncryptionOptions(
         keys=str(tmp_path / "keys.toml"), cipher="faulty", call_timeout_s=0.2
@@ -163,15 +153,14 @@ async def test_a_cipher_that_fails_ends_its_content_and_no_other(
         await get(ann, source.url("/public/f"))
 
 
-@pytest.mark.usefixtures("no_plugins_left")
 async def test_a_cipher_that_fails_at_one_host_is_no_fault_of_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, on_path: OnPath
 ) -> None:
     opening = "if Plugin.is_broken: raise OSError('device is gone')"
     path = a_cipher(tmp_path / "plugins", "fragile", cipher_id=202, opening=opening)
     module = path / "fragile_plugin.py"
     module.write_text(module.read_text() + "\n    is_broken = False\n")
-    monkeypatch.syspath_prepend(path)
+    on_path(path)
     add_key(str(tmp_path / "keys.toml"), "k1")
     encryption = EncryptionOptions(keys=str(tmp_path / "keys.toml"), cipher="fragile")
     async with (

@@ -10,7 +10,7 @@ from damselfly.services.encrypting.cipher_plugins import Ciphers, GuardedCipher
 from damselfly.services.encrypting.key_providers import GuardedProvider, WrappedKey
 from damselfly.services.plugins import Guard
 from damselfly.wire.ciphers.aes256gcm import Aes256Gcm
-from services.plugin_packages import a_cipher, install
+from services.plugin_packages import OnPath, a_cipher, install
 
 KEY, NONCE, HEADER = bytes(32), bytes(12), bytes(40)
 
@@ -61,8 +61,8 @@ def test_the_usual_cipher_is_there_by_name_and_by_id() -> None:
     assert 1 in ciphers.known_ids()
 
 
-def test_a_cipher_of_a_plug_in_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(a_cipher(tmp_path, "found"))
+def test_a_cipher_of_a_plug_in_is_found(tmp_path: Path, on_path: OnPath) -> None:
+    on_path(a_cipher(tmp_path, "found"))
     ciphers = Ciphers()
 
     assert ciphers.known_ids() == (1, 200)
@@ -80,11 +80,9 @@ def test_a_cipher_that_is_not_installed_is_named() -> None:
         Ciphers().by_id(77)
 
 
-def test_a_cipher_that_takes_an_id_of_another_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(a_cipher(tmp_path / "a", "first", cipher_id=201))
-    monkeypatch.syspath_prepend(a_cipher(tmp_path / "b", "second", cipher_id=201))
+def test_a_cipher_that_takes_an_id_of_another_is_refused(tmp_path: Path, on_path: OnPath) -> None:
+    on_path(a_cipher(tmp_path / "a", "first", cipher_id=201))
+    on_path(a_cipher(tmp_path / "b", "second", cipher_id=201))
     ciphers = Ciphers()
 
     assert ciphers.known_ids() == (1, 201)
@@ -103,9 +101,9 @@ def test_a_cipher_that_takes_an_id_of_another_is_refused(
     ],
 )
 def test_a_cipher_that_is_none_is_named_and_the_others_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str, said: str
+    tmp_path: Path, on_path: OnPath, name: str, source: str, said: str
 ) -> None:
-    monkeypatch.syspath_prepend(install(tmp_path, "damselfly.ciphers", name, source))
+    on_path(install(tmp_path, "damselfly.ciphers", name, source))
     ciphers = Ciphers()
 
     with pytest.raises(PluginError, match=f"cipher {name} .*{said}"):
@@ -150,11 +148,9 @@ def a_provider(folder: Path, name: str, *, wrap: str, unwrap: str) -> Path:
     return install(folder, "damselfly.keys", name, A_PROVIDER.format(wrap=wrap, unwrap=unwrap))
 
 
-def test_a_provider_of_a_plug_in_wraps_and_unwraps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_provider_of_a_plug_in_wraps_and_unwraps(tmp_path: Path, on_path: OnPath) -> None:
     wrap, unwrap = "WrappedKey(self.name, secret[::-1])", "key.wrapped[::-1]"
-    monkeypatch.syspath_prepend(a_provider(tmp_path, "mirrored", wrap=wrap, unwrap=unwrap))
+    on_path(a_provider(tmp_path, "mirrored", wrap=wrap, unwrap=unwrap))
     provider = GuardedProvider("mirrored", "k1")
 
     wrapped = provider.wrap(b"secret", context=b"")
@@ -172,9 +168,9 @@ def test_a_provider_of_a_plug_in_wraps_and_unwraps(
     ],
 )
 def test_a_provider_that_fails_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, wrap: str, said: str
+    tmp_path: Path, on_path: OnPath, name: str, wrap: str, said: str
 ) -> None:
-    monkeypatch.syspath_prepend(a_provider(tmp_path, name, wrap=wrap, unwrap="None"))
+    on_path(a_provider(tmp_path, name, wrap=wrap, unwrap="None"))
     provider = GuardedProvider(name, "")
 
     with pytest.raises(PluginError, match=f"key provider {name} {said}"):
