@@ -147,12 +147,13 @@ async def test_manifest_that_is_no_json_has_the_type_that_its_registry_tells(
 async def test_refusal_of_the_registry_comes_through(
     tmp_path: Path, status: int, *, has_supernode: bool
 ) -> None:
-    async with FakeRegistry() as registry, a_supernode(tmp_path) as supernode:
+    once = SourceOptions(retries_max=0)
+    async with FakeRegistry() as registry, a_supernode(tmp_path, once) as supernode:
         image = registry.add_image(
             "lib/app", "v1", LAYER, status=status, headers={"Retry-After": "1"}
         )
         async with (
-            a_host(tmp_path, "ann", supernode if has_supernode else "") as host,
+            a_host(tmp_path, "ann", supernode if has_supernode else "", once) as host,
             an_engine(host, registry.host) as engine,
         ):
             blob = await engine.ask(image.blob_paths[0])

@@ -10,4 +10,5 @@ port, folder, user, password = sys.argv[1:]
 authorizer = DummyAuthorizer()
 authorizer.add_user(user, password, folder, perm="elr")
 FTPHandler.authorizer = authorizer
+FTPHandler.auth_failed_timeout = 0  # it is no attack
 FTPServer(("127.0.0.1", int(port)), FTPHandler).serve_forever()

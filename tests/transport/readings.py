@@ -1,7 +1,5 @@
 """How the tests of a source ask it."""
 
-import socket
-
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.transport.provider import SourceAnswer, SourceReading
 from damselfly.transport.sources.http import HttpSource
@@ -36,9 +34,3 @@ async def body_of(reading: SourceReading, *, part_bytes: int = 1000) -> bytes:
     while count := await reading.read_into(memoryview(part)):
         body += part[:count]
     return bytes(body)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

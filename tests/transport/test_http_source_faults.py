@@ -12,8 +12,9 @@ from damselfly.errors import (
     SourceUnreachableError,
 )
 from damselfly.transport.sources.http import HttpSource
+from engines.programs import free_port
 from fakes.source import FakeSource, random_bytes
-from transport.readings import DATA, free_port, read_all, spec_of
+from transport.readings import DATA, read_all, spec_of
 
 SECRET = "c0ffee-secret"
 

@@ -11,8 +11,9 @@ from damselfly.core.task import SourceFacts, TaskSpec, Validators, is_edition_id
 from damselfly.errors import SettingsError, SourceUnreachableError
 from damselfly.transport.provider import SourceAnswer
 from damselfly.transport.sources.http import HttpSource
+from engines.programs import free_port
 from fakes.source import DATE, FakeSource
-from transport.readings import DATA, free_port, read_all, spec_of
+from transport.readings import DATA, read_all, spec_of
 
 SHA256 = Digest("sha256", hashlib.sha256(DATA).hexdigest())
 

@@ -19,9 +19,10 @@ from damselfly.errors import (
 from damselfly.services.options import SourceOptions
 from damselfly.transport.sources.accounts import AccountOptions, Accounts, basic
 from damselfly.transport.sources.checksums import checksum_told
+from engines.programs import free_port
 from fakes.hub import FakeHub
 from fakes.source import FakeSource, random_bytes
-from transport.readings import body_of, free_port
+from transport.readings import body_of
 from transport.shelves import secret_file, served_shelf, sources_with
 
 SECRET = "s3cr3t-of-a-test"

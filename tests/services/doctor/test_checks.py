@@ -33,6 +33,7 @@ from damselfly.services.engine_setup.plans import Engine, Registry, Wish
 from damselfly.services.engine_setup.setup import EngineSetup
 from damselfly.services.options import RegistryOptions
 from damselfly.services.own_ca import make_ca
+from engines.programs import free_port
 from faces.cli.statuses import a_status
 
 DAY_S = 86400.0
@@ -83,8 +84,7 @@ def listening() -> Iterator[str]:
 
 
 def unused() -> str:
-    with listening() as address:
-        return address
+    return f"127.0.0.1:{free_port()}"
 
 
 def verdicts(findings: list[Finding]) -> list[tuple[str, str]]:

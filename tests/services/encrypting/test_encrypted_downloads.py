@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from damselfly.core.downloading import last_resort
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.errors import KeyUnavailableError, PluginError
 from damselfly.services.encrypting.key_file import add_key
@@ -105,8 +106,9 @@ async def test_who_holds_all_blocks_and_lacks_the_key_alone_is_told_it(
 
 
 async def test_a_host_reads_on_from_the_source_and_seals_what_it_gets(
-    tmp_path: Path, encryption: EncryptionOptions
+    tmp_path: Path, encryption: EncryptionOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(last_resort, "LOST_S", 0.2)
     async with FakeSource() as source:
         content = source.add("/secret/f", DATA, rate_bytes_per_s=400_000)
         async with a_host(tmp_path, "ann", "127.0.0.1:1") as ann:
