@@ -111,26 +111,23 @@ def test_picture_is_calm_and_whole() -> None:
             "cache 512.0 MiB of 1.0 GiB in 9 editions, 4.0 GiB free"
         ),
         "",
-        "↓       0 B/s  400.0 MiB   peers 75 %  source 25 %",
-        "↑       0 B/s  200.0 MiB   2 uploads in 4 slots",
+        "↓        0 B/s   400.0 MiB   peers 75 %  source 25 %",
+        "↑        0 B/s   200.0 MiB   2 uploads in 4 slots",
         "",
         (
-            "   Download                                                     Done          Rate"
+            "  Download                                                    Done          Rate"
             "  Peers  From"
         ),
         (
-            "↓  files.test/model.bin         ━━━━━━━━━━━━━━━━   50.0 of 100.0 MiB         0 B/s"
+            "↓ files.test/model.bin       ━━━━━━━━━━━━━━━━    50 % of 100.0 MiB         0 B/s"
             "      3  peers 80 %  SuperNode 20 %"
         ),
         "",
-        (
-            "✓  files.test/done.bin          50.0 MiB in 5.0 s, 10.0 MiB/s   "
-            "peers 80 %  SuperNode 20 %"
-        ),
+        ("✓ files.test/done.bin        50.0 MiB in 5.0 s, 10.0 MiB/s   peers 80 %  SuperNode 20 %"),
     ]
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 300])
+@pytest.mark.parametrize("width", [20, 40, 80, 120, 300])
 @pytest.mark.parametrize("height", [8, 12, 24, 60])
 @pytest.mark.parametrize("running", [0, 1, 50])
 @pytest.mark.parametrize("ended", [0, 1, 32])
@@ -144,13 +141,98 @@ def test_picture_fits_every_terminal(width: int, height: int, running: int, ende
     assert max(len(line) for line in told) <= width
 
 
-def test_narrow_picture_tells_where_bytes_come_from() -> None:
-    waiting = a_download("next.bin", state="waiting", bytes_by=ProviderBytes(), size_bytes=-1)
+BUSY = a_status(
+    a_download(LAYER, url=LAYER, bytes_by=ProviderBytes(peers=40 * MIB, cache=9 * MIB, source=1)),
+    a_download("deep/in/folders/model-00001-of-00030.safetensors", state="checking"),
+    a_download("next.bin", state="waiting", bytes_by=ProviderBytes(), size_bytes=-1),
+    ended_downloads=(
+        a_download("done.bin", state="finished"),
+        a_download(
+            "gone.bin",
+            state="failed",
+            error="source https://files.test/gone.bin answered 404: there is nothing",
+        ),
+    ),
+)
 
-    assert drawn(a_status(a_download(), waiting), width=80)[-2:] == [
-        "↓  files.test/model.bin         50 %         0 B/s  peers 80 %  SuperNode 20 %",
-        "↓  files.test/next.bin           0 B         0 B/s  waiting",
-    ]
+
+@pytest.mark.parametrize(
+    ("width", "told"),
+    [
+        (
+            40,
+            [
+                "damselfly  h-1  10.0.0.7:65000",
+                "● SuperNode sn.test:8002 connected",
+                "",
+                "↓        0 B/s   400.0 MiB   peers 75 %",
+                "↑        0 B/s   200.0 MiB   2 uploads",
+                "",
+                "  Download            Done          Rate",
+                "↓ 0123456789ab        49 %         0 B/s",
+                "↓ mod…etensors    checking         0 B/s",
+                "↓ next.bin         waiting         0 B/s",
+                "",
+                "✓ done.bin      50.0 MiB in 5.0 s",
+                "✗ gone.bin      source answered 404: th…",
+            ],
+        ),
+        (
+            60,
+            [
+                "damselfly  h-1  10.0.0.7:65000  eu/zone-a  up 1 h 6 min",
+                "● SuperNode sn.test:8002 connected",
+                "",
+                "↓        0 B/s   400.0 MiB   peers 75 %  source 25 %",
+                "↑        0 B/s   200.0 MiB   2 uploads in 4 slots",
+                "",
+                "  Download               Done          Rate  From",
+                "↓ 0123456789ab           49 %         0 B/s  peers 82 %",
+                "↓ mode…afetensors    checking         0 B/s  peers 80 %",
+                "↓ next.bin            waiting         0 B/s  ·",
+                "",
+                "✓ done.bin         50.0 MiB in 5.0 s, 10.0 MiB/s",
+                "✗ gone.bin         source answered 404: there is nothing",
+            ],
+        ),
+        (
+            80,
+            [
+                "damselfly  h-1  10.0.0.7:65000  eu/zone-a  up 1 h 6 min",
+                "● SuperNode sn.test:8002 connected   cache 512.0 MiB of 1.0 GiB in 9 editions",
+                "",
+                "↓        0 B/s   400.0 MiB   peers 75 %  source 25 %",
+                "↑        0 B/s   200.0 MiB   2 uploads in 4 slots",
+                "",
+                "  Download                       Done          Rate  From",
+                "↓ 0123456789ab                   49 %         0 B/s  peers 82 %  cache 18 %",
+                "↓ model-0…030.safetensors    checking         0 B/s  peers 80 %  SuperNode 20 %",
+                "↓ files.test/next.bin         waiting         0 B/s  ·",
+                "",
+                "✓ files.test/done.bin      50.0 MiB in 5.0 s, 10.0 MiB/s   peers 80 %",
+                "✗ files.test/gone.bin      source answered 404: there is nothing",
+            ],
+        ),
+    ],
+)
+def test_narrow_picture_leaves_out_whole_words(width: int, told: list[str]) -> None:
+    assert drawn(BUSY, width) == told
+
+
+@pytest.mark.parametrize("width", range(38, 200))
+def test_columns_fill_no_more_than_the_terminal_and_are_readable(width: int) -> None:
+    header, *rows = drawn(BUSY, width)[6:10]
+
+    assert header.split()[:3] == ["Download", "Done", "Rate"]
+    assert ("From" in header) == (width >= 59)
+    assert not any(row.endswith("…") for row in rows)
+    assert max(map(len, rows)) <= width
+
+
+def test_connection_is_worth_more_than_the_address() -> None:
+    status = a_status(supernode=f"{'long.' * 9}test:8002", is_connected=False)
+
+    assert drawn(status, 40)[1] == "● SuperNode not connected"
 
 
 def test_empty_picture_says_so() -> None:
@@ -161,7 +243,10 @@ def test_names_are_what_people_call_them() -> None:
     assert name_text(LAYER) == "quay.test/team/app sha256:0123456789ab"
     assert name_text("https://quay.test/v2/app/manifests/v1") == "quay.test/app v1"
     assert name_text("http://files.test/a/b.bin") == "files.test/a/b.bin"
-    assert cropped("files.test/a/very/long/way/model.bin", 16) == "files…/model.bin"
+    assert cropped("files.test/a/very/long/way/model.bin", 24) == "files.t…ng/way/model.bin"
+    assert cropped("files.test/a/very/long/way/model.bin", 23) == "model.bin"
+    assert cropped("files.test/a/very/long/folder/", 16) == "folder"
+    assert cropped(name_text(LAYER), 30) == "quay.test…eam/app 0123456789ab"
 
 
 @pytest.mark.parametrize(

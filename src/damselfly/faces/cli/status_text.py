@@ -10,6 +10,7 @@ from damselfly.wire.status_messages import DownloadSeen, HostStatus
 
 WINDOW_S: Final = 3.0  # shorter ones jump with every block, longer ones lag behind
 _BLOB: Final = re.compile(r"v2/(?P<name>.+)/(?:blobs|manifests)/(?P<reference>[^/]+)")
+_BOTH_ENDS_CHARS: Final = 24  # a host cut to fewer than 8 tells nothing
 _REFERENCE_CHARS: Final = 19  # `sha256:` and the twelve digits that tools show
 
 
@@ -69,7 +70,15 @@ def name_text(url: str) -> str:
 
 
 def cropped(text: str, chars_max: int) -> str:
-    """Return a text without its middle if it is too long: both ends of a name tell something."""
+    """Return a name that is not too long, without its middle: both ends tell something.
+
+    Where there is not even room for that, the last word of a path, or of an image's blob.
+    """
+    if len(text) <= chars_max:
+        return text
+    text = text.replace("sha256:", "")
+    if chars_max < _BOTH_ENDS_CHARS:
+        text = re.split(r"[/ ]", text.rstrip("/"))[-1]
     if len(text) <= chars_max:
         return text
     end = chars_max * 2 // 3
@@ -93,10 +102,10 @@ def share_text(seen: DownloadSeen) -> str:
     return f"{100 * seen.bytes_by.total // max(seen.size_bytes, 1)} %"
 
 
-def how_text(seen: DownloadSeen) -> str:
-    """Return how much came in which time, and so how fast."""
+def how_texts(seen: DownloadSeen) -> tuple[str, str]:
+    """Return how much came in which time; and so how fast."""
     size, rate = size_text(seen.bytes_by.total), size_text(_mean_rate(seen))
-    return f"{size} in {seconds_text(seen.seconds)}, {rate}/s"
+    return f"{size} in {seconds_text(seen.seconds)}", f", {rate}/s"
 
 
 def shares_text(by: ProviderBytes) -> str:
@@ -125,24 +134,33 @@ def supernode_text(status: HostStatus) -> str:
     return f"SuperNode {status.supernode} {'' if status.is_connected else 'not '}connected"
 
 
-def cache_text(status: HostStatus) -> str:
-    """Return how full the cache is."""
+def cache_texts(status: HostStatus) -> tuple[str, str, str]:
+    """Return how full the cache is; of how many editions; and how much is free."""
     cache = status.cache
     of = f" of {size_text(cache.quota_bytes)}" if cache.quota_bytes else ""
-    free = size_text(cache.disk_free_bytes)
-    return f"{size_text(cache.used_bytes)}{of} in {cache.edition_count} editions, {free} free"
+    return (
+        f"cache {size_text(cache.used_bytes)}{of}",
+        f" in {cache.edition_count} editions",
+        f", {size_text(cache.disk_free_bytes)} free",
+    )
+
+
+def uploads_texts(status: HostStatus) -> tuple[str, str]:
+    """Return how many uploads there are; and of how many at a time."""
+    running = f"{status.uploads_running} upload{'' if status.uploads_running == 1 else 's'}"
+    return running, f" in {status.upload_slots} slots"
 
 
 def lines(status: HostStatus, rates: Rates) -> list[str]:
     """Return a status as plain lines."""
     place = f", {status.location}" if status.location else ""
-    received, slots = status.received_bytes_by, f"in {status.upload_slots} slots"
+    received = status.received_bytes_by
     told = [
         f"daemon {status.host_id} on {status.address}{place}, up {seconds_text(status.seconds)}",
         supernode_text(status),
         f"received {size_text(received.total)}: {providers_text(received)}",
-        f"sent {size_text(status.sent_bytes)}, {status.uploads_running} uploads {slots}",
-        f"cache {cache_text(status)}",
+        f"sent {size_text(status.sent_bytes)}, {''.join(uploads_texts(status))}",
+        "".join(cache_texts(status)),
     ]
     if status.saved_bytes:
         told.append(saved_text(status))
@@ -169,7 +187,7 @@ def ended_text(seen: DownloadSeen) -> str:
     text = f"{seen.state} {name_text(seen.url)}: "
     if seen.error:
         return text + seen.error
-    return f"{text}{how_text(seen)}; {shares_text(seen.bytes_by) or 'nothing'}"
+    return f"{text}{''.join(how_texts(seen))}; {shares_text(seen.bytes_by) or 'nothing'}"
 
 
 def _mean_rate(seen: DownloadSeen) -> float:
