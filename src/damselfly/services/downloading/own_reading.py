@@ -77,13 +77,17 @@ class OwnReading:
 
     def on_block(self, block_index: int, digest: bytes) -> None:
         """A block came from the source and is stored."""
+        opened = self._count(block_index, digest)
+        opened.on_held(block_index)
+        self._parts.links.announce(opened.entry.edition.edition_id, block_index)
+        self._wanting.news.tell()
+
+    def _count(self, block_index: int, digest: bytes) -> OpenEdition:
         opened = self._wanting.opened
         assert opened is not None
         opened.digests[block_index] = digest
         self._wanting.tally.count("source", opened.bytes_of(BlockSet.of([block_index])))
-        opened.on_held(block_index)
-        self._parts.links.announce(opened.entry.edition.edition_id, block_index)
-        self._wanting.news.tell()
+        return opened
 
     async def read_run(self, first_index: int, stop_index: int | None) -> DamselflyError | None:
         """Read a run of blocks of the present edition; return what went wrong."""
@@ -106,6 +110,7 @@ class OwnReading:
         return None
 
     def _on_block_of_run(self, block_index: int, digest: bytes) -> None:
-        self.on_block(block_index, digest)
+        self._count(block_index, digest)
         self._wanting.handle(core.BlocksListed(blocks=BlockSet.of([block_index])))
+        # Its mind knows of the block then, and tells the others.
         self._wanting.handle(core.BlockStored(block_index=block_index, host_id=None))
