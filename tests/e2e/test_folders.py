@@ -269,3 +269,23 @@ async def test_what_ends_early_at_its_reader_is_held_by_nobody(site: Site) -> No
         async with asyncio.timeout(20):  # the daemon hears later that the reader has gone
             while any(task.is_in_use for task in (await asyncio.to_thread(client.cache)).tasks):
                 await asyncio.sleep(0.05)
+
+
+async def test_a_compressed_bundle_is_laid_in_plain_for_nobody(site: Site) -> None:
+    files = {f"f{number:02}.txt": b"%d: a line\n" % number * 5000 for number in range(40)}
+    settings = site.path("supernode.toml")
+    settings.write_text('[supernode.compression]\nmode = "on"\n')
+    async with FakeSource() as source:
+        add_folder(source, files)
+        supernode = await site.supernode("--config", str(settings))
+        daemon = await site.daemon("ann", supernode.address)
+
+        ended = await dfget(
+            "-r", source.url("/top/"), "--socket", daemon.socket, "-O", site.path("out")
+        )
+
+    assert ended.code == 0, ended.err
+    assert found_in(site.path("out")) == files
+    used = sum(path.stat().st_size for path in site.path("ann").rglob("*") if path.is_file())
+    assert used < sum(map(len, files.values())) // 2  # it is there, compressed
+    assert list(site.path("ann").rglob("plain")) == []

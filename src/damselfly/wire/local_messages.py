@@ -37,6 +37,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
         timeout_s: Limit in time; 0 is none.
         is_encrypted: Only as an encrypted content, at rest and between hosts.
         priority: How urgent it is beside other downloads of this host.
+        is_placed: Somebody will take it as a file; else it is only read, or kept.
     """
 
     url: str
@@ -49,6 +50,7 @@ class DownloadRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     timeout_s: float = 0.0
     is_encrypted: bool = False
     priority: Priority = Priority.NORMAL
+    is_placed: bool = True
 
     def spec(self) -> TaskSpec:
         """Return the task this asks for.

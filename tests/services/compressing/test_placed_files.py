@@ -16,8 +16,9 @@ pytestmark = pytest.mark.slow
 DATA = b"".join(b"%d: a line of a log\n" % n for n in range(100_000))
 
 
-async def get(host: PeerHost, url: str) -> DownloadFinished:
-    return await host.downloads.get(DownloadRequest(url=url), lambda _: None)
+async def get(host: PeerHost, url: str, *, is_placed: bool = True) -> DownloadFinished:
+    wanted = DownloadRequest(url=url, is_placed=is_placed)
+    return await host.downloads.get(wanted, lambda _: None)
 
 
 async def test_a_compressed_content_comes_as_a_file_and_the_next_one_is_read(
@@ -49,3 +50,21 @@ async def test_a_compressed_content_comes_as_a_file_and_the_next_one_is_read(
         assert not Path(path).exists()
         again = await get(ann, source.url("/log"))  # from the cache
         assert Path(again.content_path).read_bytes() == DATA
+
+
+async def test_nothing_is_laid_in_plain_for_who_only_reads(tmp_path: Path) -> None:
+    compression = CompressionOptions(mode=CompressionMode.ON)
+    async with (
+        FakeSource() as source,
+        a_supernode(tmp_path, compression=compression) as address,
+        a_host(tmp_path, "ann", address) as ann,
+    ):
+        source.add("/log", DATA)
+        for _ in range(2):  # as it comes, and from the cache
+            finished = await get(ann, source.url("/log"), is_placed=False)
+            assert (finished.size_bytes, finished.content_path) == (len(DATA), "")
+            ann.downloads.release(finished.download_id)
+        assert list(tmp_path.glob("ann/**/plain")) == []
+
+        placed = await get(ann, source.url("/log"))
+        assert Path(placed.content_path).parent == next(tmp_path.glob("ann/**/plain"))

@@ -57,6 +57,7 @@ async def repair_by_download(downloads: Downloads, entry: StoredEdition) -> None
         digest=str(spec.digest or ""),
         can_use_source=False,
         is_encrypted=spec.is_encrypted,
+        is_placed=False,
     )
     finished = await downloads.get(request, lambda _: None)
     downloads.release(finished.download_id)

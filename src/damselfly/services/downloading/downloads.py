@@ -155,14 +155,14 @@ class Downloads:
     ) -> DownloadFinished:
         if (entry := await self._permitted(spec)) is not None:
             size = entry.edition.size_bytes or 0
-            return await self._hand_out(entry, started_s, ProviderBytes(cache=size))
+            return await self._hand_out(entry, request, started_s, ProviderBytes(cache=size))
         async with self._joined(spec, request) as run:
-            run.is_placed = True
-            if run.entry is not None:
+            run.is_placed |= request.is_placed
+            if request.is_placed and run.entry is not None:
                 await asyncio.to_thread(run.entry.begin_plain)
             await self._wait(run, on_progress)
             entry = run.outcome.result()
-            return await self._hand_out(entry, started_s, run.tally.bytes_by, run)
+            return await self._hand_out(entry, request, started_s, run.tally.bytes_by, run)
 
     @contextlib.asynccontextmanager
     async def _joined(
@@ -283,13 +283,16 @@ class Downloads:
     async def _hand_out(
         self,
         entry: StoredEdition,
+        request: DownloadRequest,
         started_s: float,
         bytes_by: ProviderBytes,
         run: DownloadRun | None = None,
     ) -> DownloadFinished:
         entry.pin()
+        content_path = entry.content_path
         try:
-            content_path = await asyncio.to_thread(entry.take_plain)
+            if request.is_placed:
+                content_path = await asyncio.to_thread(entry.take_plain)
         except BaseException:
             entry.unpin()
             raise

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Protocol
 
+import msgspec
+
 from damselfly.services.outputs import take_from
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
@@ -66,6 +68,7 @@ class ThroughDaemon:
         spare_path: str,  # noqa: ARG002  # the daemon has a file, or sends the bytes
     ) -> DownloadFinished:
         """Let `take` read while it comes; see `Getter`."""
+        request = msgspec.structs.replace(request, is_placed=False)
 
         def download() -> DownloadFinished:
             finished = self._client.download(request, on_progress)
