@@ -38,7 +38,11 @@ SECRET = "s3cr3t-of-a-test"
         ("odd+http://h/f", "a form that is none of"),
         ("oss://bucket/f", r"ossfs.*install damselfly\[fsspec\]"),
         ("hf://org", "hf://org/name"),
-        ("s3://bucket/key?versionId=1", "only its present version"),
+        ("s3://bucket/key?versionid=1", "its version, versionId="),
+        ("s3://bucket/key?versionId=", "its version, versionId="),
+        ("s3://bucket/key?versionId=1&versionId=2", "its version, versionId="),
+        ("gs://bucket/key?versionId=1", "its version, generation="),
+        ("az://bucket/key?versionId=1", "its version, versionid="),
     ],
 )
 async def test_a_source_that_cannot_be_asked_is_told_with_what_to_do(url: str, words: str) -> None:

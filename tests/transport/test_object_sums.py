@@ -2,10 +2,8 @@
 
 import asyncio
 import hashlib
-import json
 import shutil
 import sys
-import urllib.request
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,9 +12,6 @@ from pathlib import Path
 
 import obstore
 import pytest
-from awscrt import auth, http
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from structlog.testing import capture_logs
 
 from damselfly.core.bundling import BundleAddress
@@ -52,35 +47,9 @@ def encoded(told: str) -> str:
 def put_with(shelf: shelves.ObjectShelf, key: str, name: str) -> TaskSpec:
     """Put an object with a checksum, which the store keeps; our own library can do one of them."""
     path = f"/shelf/{shelf.prefix}/{key}"
-    headers = {f"x-amz-checksum-{name}": encoded(sum_of(name)), "content-length": str(len(DATA))}
-    asked = http.HttpHeaders([("host", shelf.account.endpoint[7:]), *headers.items()])
-    request = http.HttpRequest("PUT", path, asked)
-    keys = auth.AwsCredentialsProvider.new_static(shelves.USER, shelves.PASSWORD)
-    config = auth.AwsSigningConfig(
-        algorithm=auth.AwsSigningAlgorithm.V4,
-        signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,
-        credentials_provider=keys,
-        region="us-east-1",
-        service="s3",
-        signed_body_value="UNSIGNED-PAYLOAD",
-        signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
-    )
-    auth.aws_sign_request(request, config).result()
-    url = shelf.account.endpoint + path
-    put = urllib.request.Request(url, DATA, dict(request.headers), method="PUT")
-    with urllib.request.urlopen(put):
-        return shelf.spec(key)
-
-
-def service_account() -> str:
-    """Return the key of an account of Google, which signs by itself."""
-    key = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    named = {"client_email": "a@b", "private_key_id": "1", "private_key": key.decode()}
-    return json.dumps({**named, "gcs_base_url": ""})
+    told = {f"x-amz-checksum-{name}": encoded(sum_of(name))}
+    shelves.ask_amazon(shelf.account.endpoint, "PUT", path, DATA, told)
+    return shelf.spec(key)
 
 
 async def told_of(sources: Sources, spec: TaskSpec) -> SourceAnswer:
@@ -152,7 +121,7 @@ class TestAmazon:
 async def test_google_tells_a_crc_to_whoever_may_read(tmp_path: Path, kind: str) -> None:
     async with shelves.gcs_shelf(tmp_path) as shelf:
         spec = await shelf.put("a b", DATA)
-        token = {"bearer": "tok", "service account": service_account()}.get(kind, "")
+        token = {"bearer": "tok", "service account": shelves.service_account()}.get(kind, "")
         token_file = shelves.secret_file(tmp_path, token) if token else ""
         sources = shelves.sources_with(replace(shelf.account, token_file=token_file))
 

@@ -100,9 +100,10 @@ class Accounts:
 
     def find(self, url: str) -> AccountOptions:
         """Return the account for a URL."""
+        address = url.partition("?")[0]
         for account in self._known:
             folder = account.match.rstrip("/") + "/"
-            if url == account.match or url.startswith(folder):
+            if account.match in (url, address) or url.startswith(folder):
                 return account
         return NOBODY
 

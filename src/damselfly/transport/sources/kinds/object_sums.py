@@ -19,7 +19,7 @@ from damselfly.core.task import Headers, TaskSpec
 from damselfly.telemetry.log import get_log
 from damselfly.transport.sources.checksums import checksum_told, digest_told
 from damselfly.transport.sources.http import HttpSource
-from damselfly.transport.sources.kinds.buckets import Bucket
+from damselfly.transport.sources.kinds.buckets import Bucket, ObjectName
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -58,12 +58,14 @@ class ObjectSums:
         self._patience_s = patience_s
         self._paused: dict[Bucket, float] = {}  # {where it failed: until when}; holds secrets
 
-    async def ask(self, bucket: Bucket, key: str, store: Callable[[], "ObjectStore"]) -> Sums:
+    async def ask(
+        self, bucket: Bucket, name: ObjectName, store: Callable[[], "ObjectStore"]
+    ) -> Sums:
         """Return what a store tells of an object; nothing if that cannot be known now."""
         if self._paused.get(bucket, 0.0) > now_s():
             return Sums()
         try:
-            request = await _signed(bucket, key, store)
+            request = await _signed(bucket, name, store)
             if request is None:
                 return Sums()
             async with asyncio.timeout(self._patience_s):
@@ -88,12 +90,14 @@ def _nothing(bucket: Bucket, reason: str) -> Sums:
     return Sums()
 
 
-async def _signed(bucket: Bucket, key: str, store: Callable[[], "ObjectStore"]) -> TaskSpec | None:
+async def _signed(
+    bucket: Bucket, name: ObjectName, store: Callable[[], "ObjectStore"]
+) -> TaskSpec | None:
     """Return the request for the head of an object; None: not with what this requester shows.
 
     The keys of a machine are obstore's own secret; to ask for them twice is not worth a checksum.
     """
-    url = bucket.url_of(key)
+    url = bucket.url_of(name)
     match bucket.scheme:
         case "s3" if bucket.is_for_anybody:
             return TaskSpec(url=url, headers=CHECKSUM_MODE)
@@ -102,22 +106,27 @@ async def _signed(bucket: Bucket, key: str, store: Callable[[], "ObjectStore"]) 
         case "gs" | "az" if bucket.is_for_anybody:
             return TaskSpec(url=url)
         case "gs" if bucket.token.startswith("{"):
-            return TaskSpec(url=await _signed_url(store, "HEAD", key))
+            return await _by_signed_url(store, "HEAD", name)
         case "gs" if bucket.token:
             return TaskSpec(url=url, headers=(("Authorization", f"Bearer {bucket.token}"),))
         case "az" if bucket.token:
-            return TaskSpec(url=f"{url}?{bucket.token.lstrip('?')}")
+            mark = "&" if name.version else "?"
+            return TaskSpec(url=f"{url}{mark}{bucket.token.lstrip('?')}")
         # A right to read is one to the head, and obstore knows none of the head alone; what it
         # signs is the name as it stands in the URL, which Azure takes for another one.
-        case "az" if bucket.password and quote(key) == key:
-            return TaskSpec(url=await _signed_url(store, "GET", key))
+        case "az" if bucket.password and quote(name.key) == name.key:
+            return await _by_signed_url(store, "GET", name)
     return None
 
 
-async def _signed_url(store: Callable[[], "ObjectStore"], method: Method, key: str) -> str:
+async def _by_signed_url(
+    store: Callable[[], "ObjectStore"], method: Method, name: ObjectName
+) -> TaskSpec | None:
     import obstore  # noqa: PLC0415  # 40 ms, seldom
 
-    return await obstore.sign_async(store(), method, key, SIGNED_FOR)  # type: ignore[arg-type]
+    if name.version:
+        return None  # obstore signs none, and what is added to a signed URL breaks its signature
+    return TaskSpec(url=await obstore.sign_async(store(), method, name.key, SIGNED_FOR))  # type: ignore[arg-type]
 
 
 def _signed_for_amazon(bucket: Bucket, url: str) -> Headers:
@@ -125,8 +134,9 @@ def _signed_for_amazon(bucket: Bucket, url: str) -> Headers:
     from awscrt import auth, http  # noqa: PLC0415  # 60 ms, seldom; an extra
 
     parts = urlsplit(url)
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
     asked = http.HttpHeaders([("host", parts.netloc), *CHECKSUM_MODE])
-    request = http.HttpRequest("HEAD", parts.path, asked)
+    request = http.HttpRequest("HEAD", path, asked)
     keys = (bucket.user, bucket.password, bucket.token or None)
     config = auth.AwsSigningConfig(
         algorithm=auth.AwsSigningAlgorithm.V4,

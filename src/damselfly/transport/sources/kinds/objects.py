@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
@@ -24,7 +24,7 @@ from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.accounts import AccountOptions, Accounts
 from damselfly.transport.sources.chunks import PIECE_BYTES, ChunkReading
 from damselfly.transport.sources.http import HttpSource
-from damselfly.transport.sources.kinds.buckets import Bucket, bucket_of
+from damselfly.transport.sources.kinds.buckets import Bucket, bucket_of, name_of
 from damselfly.transport.sources.kinds.object_sums import ObjectSums, Sums
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ObjectSource:
                 options["if_match"] = validators.etag
         asking = asyncio.ensure_future(self._sums_of(spec, is_part=is_part))
         try:
-            result = await self._in_time(spec, self._get(spec, options))
+            result = await self._ask(spec, options)
             sums = await asking
         except SourceRefusedError as exc:
             if not is_part or exc.status != PRECONDITION_FAILED:
@@ -120,7 +120,7 @@ class ObjectSource:
     async def authorise(self, spec: TaskSpec) -> SourceAnswer:
         """Ask for the head of an object; see `provider.Source`."""
         try:
-            meta = await self._in_time(spec, self._head(spec))
+            meta = (await self._ask(spec, {"head": True})).meta
         except SourceRefusedError as exc:
             return SourceAnswer.of_refusal(exc)
         return SourceAnswer(
@@ -129,8 +129,11 @@ class ObjectSource:
 
     async def list_below(self, spec: TaskSpec, *, turn: Turn = nullcontext) -> list[Member]:
         """List the objects whose keys begin as the URL says; see `KindOfSource`."""
-        prefix = _key_of(spec)
-        scheme, bucket = urlsplit(spec.url)[:2]
+        name, (scheme, bucket) = name_of(spec), urlsplit(spec.url)[:2]
+        if name.version:
+            expected = "a version is one of an object, and not of what lies below an address"
+            raise TaskSpecError(what="URL", value=spec.display_url, expected=expected)
+        prefix = name.key
         members = []
         try:
             pages = self._store(spec).list(prefix or None, chunk_size=LIST_CHUNK).__aiter__()
@@ -159,25 +162,26 @@ class ObjectSource:
         if is_part:
             return Sums()
         return await self._sums.ask(
-            bucket_of(spec, self._accounts), _key_of(spec), partial(self._store, spec)
+            bucket_of(spec, self._accounts), name_of(spec), partial(self._store, spec)
         )
 
-    async def _get(self, spec: TaskSpec, options: dict[str, Any]) -> Any:  # noqa: ANN401
-        return await self._store(spec).get_async(_key_of(spec), options=options)  # type: ignore[arg-type]
-
-    async def _head(self, spec: TaskSpec) -> Any:  # noqa: ANN401
-        return await self._store(spec).head_async(_key_of(spec))
-
-    async def _in_time(self, spec: TaskSpec, asking: Any) -> Any:  # noqa: ANN401
+    async def _ask(self, spec: TaskSpec, options: dict[str, Any]) -> Any:  # noqa: ANN401
+        name = name_of(spec)
+        if name.version:
+            options["version"] = name.version
         try:
             async with asyncio.timeout(self._stall_s):
-                return await asking
+                result = await self._store(spec).get_async(name.key, options=options)  # type: ignore[arg-type]
         except TimeoutError as exc:
             raise SourceUnreachableError(url=spec.display_url, reason="no answer in time") from exc
         except DamselflyError:
             raise
         except Exception as exc:  # the library's errors have no common name of ours
             raise _told(spec, exc) from exc
+        if not name.is_of(result.meta.get("version")):
+            expected = "it names a version, and its store answers without one, or with another"
+            raise TaskSpecError(what="URL", value=spec.display_url, expected=expected)
+        return result
 
     def _store(self, spec: TaskSpec) -> "ObjectStore":
         bucket = bucket_of(spec, self._accounts)
@@ -230,19 +234,6 @@ def _open(bucket: Bucket, *, client: dict[str, Any]) -> "ObjectStore":
 
 def _put(config: dict[str, Any], **values: str) -> None:
     config.update({name: value for name, value in values.items() if value})
-
-
-def _key_of(spec: TaskSpec) -> str:
-    """Return the key that a URL names.
-
-    Raises:
-        TaskSpecError: It asks for more than a key, such as for an older version.
-    """
-    parts = urlsplit(spec.url)
-    if parts.query:  # passed over, it would give another content than was asked for
-        expected = "the address of an object has no query: there is only its present version"
-        raise TaskSpecError(what="URL", value=spec.display_url, expected=expected)
-    return unquote(parts.path).lstrip("/")
 
 
 def _validators(meta: Any) -> Validators:  # noqa: ANN401
