@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import shutil
 import sys
 from base64 import b64encode
@@ -101,6 +102,20 @@ class TestAmazon:
             found = await error_of(tmp_path, spec, replace(shelf.account, endpoint=endpoint))
 
         assert isinstance(found, error), found
+
+    async def test_keys_in_the_environment_of_a_machine_are_enough(
+        self, shelf: shelves.ObjectShelf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", shelves.USER)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", shelves.PASSWORD)
+        spec = await asyncio.to_thread(put_with, shelf, "machine", "sha256")
+        account = replace(shelf.account, user="", password_file="", from_machine=True)
+        sources = shelves.sources_with(account)
+
+        answer = await told_of(sources, spec)
+
+        assert str(answer.digest) == sum_of("sha256")
+        await sources.close()
 
     async def test_a_file_of_a_bundle_that_was_damaged_is_named(
         self, shelf: shelves.ObjectShelf
@@ -239,6 +254,39 @@ async def test_keys_are_neither_sent_nor_logged(tmp_path: Path) -> None:
         assert "s3cr3t-key" not in str(asked)
         assert [line["event"] for line in logged] == ["checksum_not_told"]
         assert "s3cr3t" not in str(logged)
+        await sources.close()
+
+
+async def test_what_a_machine_is_beyond_its_environment_is_not_looked_for_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    role = {
+        "AccessKeyId": "of-the-role",
+        "SecretAccessKey": "s3cr3t",
+        "Token": "t0k",
+        "Expiration": "2099-01-01T00:00:00Z",
+        "Code": "Success",
+        "Type": "AWS-HMAC",
+        "LastUpdated": "2026-01-01T00:00:00Z",
+    }
+    roles = "/latest/meta-data/iam/security-credentials/"
+    async with FakeSource() as fake:  # the machine's cloud, too
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", fake.url(""))
+        fake.add("/latest/api/token", b"t")
+        fake.add(roles, b"role")
+        fake.add(f"{roles}role", json.dumps(role).encode())
+        fake.add("/own/f", DATA)
+        account = AccountOptions(match="s3://own/", endpoint=fake.url(""), from_machine=True)
+        sources = shelves.sources_with(account)
+
+        answer = await told_of(sources, TaskSpec(url="s3://own/f"))
+
+        assert (answer.size_bytes, answer.checksum) == (len(DATA), "")
+        (asked,) = [seen for seen in fake.headers_seen if "authorization" in str(seen).lower()]
+        assert "Credential=of-the-role/" in str(asked)
+        assert fake.count("HEAD") == 0
         await sources.close()
 
 

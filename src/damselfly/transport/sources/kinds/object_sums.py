@@ -95,13 +95,14 @@ async def _signed(
 ) -> TaskSpec | None:
     """Return the request for the head of an object; None: not with what this requester shows.
 
-    The keys of a machine are obstore's own secret; to ask for them twice is not worth a checksum.
+    Of what a machine can be in its cloud, the keys in its environment alone are known: they are
+    what obstore takes first, and whoever looked for others might come as somebody else.
     """
     url = bucket.url_of(name)
     match bucket.scheme:
         case "s3" if bucket.is_for_anybody:
             return TaskSpec(url=url, headers=CHECKSUM_MODE)
-        case "s3" if bucket.user and bucket.password:
+        case "s3" if (bucket.user and bucket.password) or not (bucket.user or bucket.token):
             return TaskSpec(url=url, headers=_signed_for_amazon(bucket, url))
         case "gs" | "az" if bucket.is_for_anybody:
             return TaskSpec(url=url)
@@ -137,11 +138,14 @@ def _signed_for_amazon(bucket: Bucket, url: str) -> Headers:
     path = f"{parts.path}?{parts.query}" if parts.query else parts.path
     asked = http.HttpHeaders([("host", parts.netloc), *CHECKSUM_MODE])
     request = http.HttpRequest("HEAD", path, asked)
-    keys = (bucket.user, bucket.password, bucket.token or None)
+    keys = auth.AwsCredentialsProvider.new_environment()
+    if bucket.user:
+        given = (bucket.user, bucket.password, bucket.token or None)
+        keys = auth.AwsCredentialsProvider.new_static(*given)
     config = auth.AwsSigningConfig(
         algorithm=auth.AwsSigningAlgorithm.V4,
         signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,
-        credentials_provider=auth.AwsCredentialsProvider.new_static(*keys),
+        credentials_provider=keys,
         region=bucket.account.region,
         service="s3",
         use_double_uri_encode=False,
