@@ -164,6 +164,35 @@ async def test_entries_are_listed_pinned_removed_verified_and_exported(site: Sit
         assert "0 editions" in (await cache("ls", *here)).out
 
 
+async def test_a_supernode_elsewhere_is_asked_by_its_address_and_token(site: Site) -> None:
+    site.path("token").write_text("of-the-operator\n")
+    site.path("c.toml").write_text(f'[supernode.preheat]\ntoken_file = "{site.path("token")}"\n')
+    supernode = await site.supernode("--config", str(site.path("c.toml")))
+    file = site.path("a.bin")
+    file.write_bytes(DATA)
+    imported = await cache("import", str(file), "--data", str(site.path("supernode")))
+    assert imported.code == 0, imported.err
+    there = ("--supernode", supernode.address)
+    shown = (*there, "--token-file", str(site.path("token")))
+
+    assert "pinned" in (await cache("pin", DIGEST, *shown)).out
+    listed = await cache("ls", "--json", *shown)
+    assert [each["is_pinned"] for each in listed.json["tasks"]] == [True]
+    assert (await cache("unpin", DIGEST, *shown)).code == 0
+    assert (await cache("verify", *shown)).out == "1 read, 0 damaged\n"
+    for arguments, code, words in [
+        (("ls", *there), 4, "preheat.token_file"),
+        (("rm", DIGEST, *there), 4, "preheat.token_file"),
+        (("rm", "nothing", *shown), 7, "is not cached"),
+        (("import", str(file), *there), 2, "import it there"),
+        (("export", DIGEST, str(site.path("o")), *there), 2, "export it there"),
+    ]:
+        ended = await cache(*arguments)
+        assert (ended.code, words in ended.err) == (code, True), (arguments, ended)
+    assert "removed" in (await cache("rm", DIGEST, *shown)).out
+    assert "0 editions" in (await cache("ls", *shown)).out
+
+
 async def test_a_folder_at_rest_can_be_looked_at_and_changed(site: Site) -> None:
     file = site.path("a.bin")
     file.write_bytes(DATA)
@@ -200,7 +229,10 @@ async def test_bad_input_gets_one_clear_sentence(site: Site) -> None:
         (("export", "http://x.invalid/", str(site.path("o")), *here), 7, "is not cached"),
         (("export", "http://x.invalid/", str(site.folder), *here), 3, "name a file"),
         (("ls", "--socket", str(site.path("no.sock"))), 33, "daemon"),
-        (("ls", "--supernode", "--socket", str(site.path("no.sock"))), 31, "SuperNode"),
+        (("ls", "--supernode", "here", "--socket", str(site.path("no.sock"))), 31, "SuperNode"),
+        (("ls", "--supernode", "127.0.0.1:1"), 31, "127.0.0.1:1"),
+        (("pin", "--supernode", "http://x.invalid/", "x"), 2, "no HOST:PORT"),
+        (("ls", "--supernode", "127.0.0.1:1", *here), 2, "another cache"),
     ]:
         ended = await cache(*arguments)
         assert (ended.code, words in ended.err) == (code, True), (arguments, ended)

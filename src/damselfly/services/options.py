@@ -274,7 +274,8 @@ class PreheatOptions:
 
     Attributes:
         token_file: File with the token that the API asks for; the environment variable
-            `DAMSELFLY_API_TOKEN` may hold it instead. Without one only this host may use it.
+            `DAMSELFLY_API_TOKEN` may hold it instead. Without one only this host may use it, and
+            nobody may change the cache by it.
         webhook_secret_file: File with the secret that webhooks must bring; the environment
             variable `DAMSELFLY_WEBHOOK_SECRET` may hold it instead. Without one only this
             host may send them.

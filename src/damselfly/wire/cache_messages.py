@@ -131,4 +131,4 @@ def decode_json(data: bytes, kind: type[T] | Any) -> T:  # noqa: ANN401  # a uni
         RemoteProtocolError: It is none.
     """
     decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
-    return decoded(data, decoder, what="no answer about a cache")
+    return decoded(data, decoder, what="no message about a cache")

@@ -36,21 +36,30 @@ class Access:
         self._what = what
         self._setting = setting
 
-    def check(self, request: web.Request, *, body: bytes = b"", in_query: bool = False) -> None:
+    def check(
+        self,
+        request: web.Request,
+        *,
+        body: bytes = b"",
+        in_query: bool = False,
+        is_open_here: bool = True,
+    ) -> None:
         """Check that a request may be carried out.
 
         Args:
             request: The request.
             body: What a signature may be about.
             in_query: The sender cannot send headers; the secret may stand in the URL.
+            is_open_here: Without a secret in the settings, whoever is on this host may.
 
         Raises:
             AccessDeniedError: It may not.
         """
         if not self._secret:
-            if is_loopback(_address(request)):
+            if is_open_here and is_loopback(_address(request)):
                 return
-            hint = f"set {self._setting}, since without one only this host itself may ask"
+            who = "only this host itself" if is_open_here else "nobody"
+            hint = f"set {self._setting}, since without one {who} may ask"
             raise AccessDeniedError(what=self._what, hint=hint)
         shown = [*_shown(request), *_signed(request)]
         if in_query:

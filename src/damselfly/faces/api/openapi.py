@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from damselfly.wire.cache_messages import CacheChanged, CacheListing, CacheOrder
 from damselfly.wire.preheat_messages import (
     ErrorTold,
     JobSeen,
@@ -20,8 +21,9 @@ _NAMES: Final = "#/components/schemas/{name}"
 @cache
 def openapi() -> dict[str, Any]:
     """Return the document."""
-    kinds = (PreheatRequest, JobSeen, JobsSeen, ErrorTold, WebhookTold)
-    _, schemas = msgspec.json.schema_components(kinds, ref_template=_NAMES)
+    preheats = (PreheatRequest, JobSeen, JobsSeen, ErrorTold, WebhookTold)
+    caches = (CacheListing, CacheOrder, CacheChanged)
+    _, schemas = msgspec.json.schema_components((*preheats, *caches), ref_template=_NAMES)
     number = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "integer"}}
     state = {"name": "state", "in": "query", "schema": {"type": "string"}}
     return {
@@ -59,7 +61,25 @@ def openapi() -> dict[str, Any]:
                     "responses": _one_job(),
                 },
             },
+            "/api/v1/cache": _cache(),
             "/webhooks/{sender}": _webhooks(),
+        },
+    }
+
+
+def _cache() -> dict[str, Any]:
+    return {
+        "get": {
+            "summary": "What is in the cache, the last used first",
+            "responses": {**_answers("CacheListing", "200"), **_answers("ErrorTold", "401")},
+        },
+        "post": {
+            "summary": "Pin, unpin, remove or verify entries",
+            "requestBody": {"required": True, "content": _json("CacheOrder")},
+            "responses": {
+                **_answers("CacheChanged", "200"),
+                **_answers("ErrorTold", "400", "401", "404", "409"),
+            },
         },
     }
 

@@ -4,16 +4,20 @@ from aiohttp import web
 
 from damselfly.faces.api.access import Access
 from damselfly.faces.api.answers import json_answer
+from damselfly.faces.api.cache import CacheApi
 from damselfly.faces.api.openapi import openapi
 from damselfly.faces.api.preheats import PreheatsApi
 from damselfly.faces.api.providers import ProvidersApi
 from damselfly.faces.api.webhooks import WebhooksApi
+from damselfly.services.cache_care.orders import CacheOrders
 from damselfly.services.options import SuperNodeOptions
 from damselfly.services.preheating.preheats import Preheats
 from damselfly.settings import read_secret
 
 
-def add_api(app: web.Application, options: SuperNodeOptions, preheats: Preheats) -> None:
+def add_api(
+    app: web.Application, options: SuperNodeOptions, preheats: Preheats, orders: CacheOrders
+) -> None:
     """Add the API to the application of a SuperNode.
 
     Raises:
@@ -39,6 +43,7 @@ def add_api(app: web.Application, options: SuperNodeOptions, preheats: Preheats)
         return json_answer(openapi())
 
     app.router.add_get("/api/v1/openapi.json", tell_openapi)
+    CacheApi(orders, access).add_routes(app)
     PreheatsApi(preheats.preheating, access).add_routes(app)
     WebhooksApi(preheats.pushed, webhook_access).add_routes(app)
     ProvidersApi(

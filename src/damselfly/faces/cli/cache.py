@@ -1,6 +1,7 @@
 """`damselfly cache`: what is in a cache, and what is done with it.
 
-A daemon or SuperNode that runs is asked by its socket. Where none runs, its folder is opened.
+A daemon or SuperNode that runs on this host is asked by its socket. Where none runs, its folder
+is opened. A SuperNode elsewhere is asked by its API.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, Protocol
+from typing import Annotated, BinaryIO, Final, NoReturn, Protocol, TypeVar
 
 import msgspec
 import typer
@@ -17,10 +18,12 @@ from damselfly.clock import wall_s
 from damselfly.errors import (
     DaemonUnreachableError,
     OutputError,
+    RemoteProtocolError,
     SuperNodeUnreachableError,
     UsageError,
 )
 from damselfly.faces.cli.progress import size_text
+from damselfly.faces.cli.supernode_client import SuperNodeClient
 from damselfly.services.outputs import Output
 from damselfly.services.places import daemon_sockets, data_folder
 from damselfly.transport.local_client import LocalClient
@@ -34,6 +37,10 @@ from damselfly.wire.cache_messages import (
 
 ID_SHOWN: Final = 12
 READ_BYTES: Final = 1 << 20
+HERE: Final = "here"
+API: Final = "/api/v1/cache"
+
+T = TypeVar("T")
 
 cache_app = typer.Typer(help="What is in a cache, and what is done with it.", no_args_is_help=True)
 
@@ -43,7 +50,16 @@ Names = Annotated[
 SocketPath = Annotated[str, typer.Option("--socket", help="Of a daemon or SuperNode.")]
 Folder = Annotated[str, typer.Option("--data", help="Folder of the cache.", metavar="DIR")]
 OfSuperNode = Annotated[
-    bool, typer.Option("--supernode", help="The SuperNode's cache, not the daemon's.")
+    str,
+    typer.Option(
+        "--supernode",
+        help="The SuperNode's cache, not the daemon's; `here`: that of this host.",
+        metavar="HOST:PORT",
+    ),
+]
+TokenFile = Annotated[
+    str,
+    typer.Option("--token-file", help="For HOST:PORT; else DAMSELFLY_API_TOKEN.", metavar="FILE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
@@ -124,14 +140,56 @@ class CacheAtRest:
             self._store.close()
 
 
-def cache_at(socket: str, folder: str, *, of_supernode: bool) -> Cache:
+class CacheElsewhere:
+    """The cache of a SuperNode that is asked by its API."""
+
+    def __init__(self, address: str, *, token_file: str) -> None:
+        self._address = address
+        self._client = SuperNodeClient(address, token_file=token_file)
+
+    def cache(self) -> CacheListing:
+        """Return what is in it."""
+        return _converted(self._client.ask("GET", API), CacheListing)
+
+    def order(self, order: CacheOrder) -> CacheChanged:
+        """Have something done with entries; to read much again takes its time."""
+        body = msgspec.json.encode(order)
+        return _converted(self._client.ask("POST", API, body, timeout_s=None), CacheChanged)
+
+    def import_file(self, order: ImportOrder, file: BinaryIO) -> NoReturn:  # noqa: ARG002  # of none
+        """Say that only the machine itself may."""
+        raise self._refusal("import it there, or at a daemon, which tells its SuperNode")
+
+    def export_to(self, name: str, output: Output) -> NoReturn:  # noqa: ARG002  # of none
+        """Say that only the machine itself may."""
+        raise self._refusal("export it there, or get it with dfget")
+
+    def _refusal(self, instead: str) -> UsageError:
+        what = "nothing is put into a cache or taken out of it from elsewhere"
+        return UsageError(f"--supernode {self._address}: {what}; {instead}")
+
+
+def _converted(told: object, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(told, kind)
+    except msgspec.ValidationError as exc:
+        raise RemoteProtocolError(f"no message about a cache: {exc}") from exc
+
+
+def cache_at(socket: str, folder: str, supernode: str, token_file: str = "") -> Cache:
     """Return the cache that is meant.
 
     Raises:
+        UsageError: What is said of it means two of them.
         DaemonUnreachableError: Nobody answers there, and there is no folder.
         SuperNodeUnreachableError: The same, of the SuperNode's.
         StorageUnusableError: The folder is not ours, or in use.
     """
+    if supernode not in ("", HERE):
+        if socket or folder:
+            raise UsageError("--supernode HOST:PORT names another cache than --socket and --data")
+        return CacheElsewhere(supernode, token_file=token_file)
+    of_supernode = bool(supernode)
     part = "supernode" if of_supernode else "daemon"
     if socket:
         sockets, folder = [socket], ""
@@ -162,11 +220,12 @@ def ls(
     *,
     socket: SocketPath = "",
     data: Folder = "",
-    supernode: OfSuperNode = False,
+    supernode: OfSuperNode = "",
+    token_file: TokenFile = "",
     as_json: AsJson = False,
 ) -> None:
     """List what is in the cache, the last used first."""
-    listing = cache_at(socket, data, of_supernode=supernode).cache()
+    listing = cache_at(socket, data, supernode, token_file).cache()
     if as_json:
         _print_json(listing)
         return
@@ -206,26 +265,41 @@ def _age(seconds: float) -> str:
 
 @cache_app.command()
 def pin(
-    names: Names, *, socket: SocketPath = "", data: Folder = "", supernode: OfSuperNode = False
+    names: Names,
+    *,
+    socket: SocketPath = "",
+    data: Folder = "",
+    supernode: OfSuperNode = "",
+    token_file: TokenFile = "",
 ) -> None:
     """Keep entries, however full the cache is."""
-    _order("pin", "pinned", names, cache_at(socket, data, of_supernode=supernode))
+    _order("pin", "pinned", names, cache_at(socket, data, supernode, token_file))
 
 
 @cache_app.command()
 def unpin(
-    names: Names, *, socket: SocketPath = "", data: Folder = "", supernode: OfSuperNode = False
+    names: Names,
+    *,
+    socket: SocketPath = "",
+    data: Folder = "",
+    supernode: OfSuperNode = "",
+    token_file: TokenFile = "",
 ) -> None:
     """Let entries leave again when there is no room."""
-    _order("unpin", "no longer pinned", names, cache_at(socket, data, of_supernode=supernode))
+    _order("unpin", "no longer pinned", names, cache_at(socket, data, supernode, token_file))
 
 
 @cache_app.command()
 def rm(
-    names: Names, *, socket: SocketPath = "", data: Folder = "", supernode: OfSuperNode = False
+    names: Names,
+    *,
+    socket: SocketPath = "",
+    data: Folder = "",
+    supernode: OfSuperNode = "",
+    token_file: TokenFile = "",
 ) -> None:
     """Remove entries that nobody uses at the moment."""
-    _order("rm", "removed", names, cache_at(socket, data, of_supernode=supernode))
+    _order("rm", "removed", names, cache_at(socket, data, supernode, token_file))
 
 
 def _order(action: str, done: str, names: list[str], cache: Cache) -> None:
@@ -239,11 +313,12 @@ def verify(
     *,
     socket: SocketPath = "",
     data: Folder = "",
-    supernode: OfSuperNode = False,
+    supernode: OfSuperNode = "",
+    token_file: TokenFile = "",
 ) -> None:
     """Read entries again, all unless named, and compare each byte with its digest."""
     order = CacheOrder(action="verify", names=tuple(names or ()))
-    changed = cache_at(socket, data, of_supernode=supernode).order(order)
+    changed = cache_at(socket, data, supernode, token_file).order(order)
     for edition_id in changed.damaged:
         typer.echo(f"damaged: {edition_id[:ID_SHOWN]}; what is wrong is fetched again")
     typer.echo(f"{len(changed.tasks)} read, {len(changed.damaged)} damaged")
@@ -260,7 +335,7 @@ def import_(
     digest: Annotated[str, typer.Option(help="What it must hash to.", metavar="ALG:HEX")] = "",
     socket: SocketPath = "",
     data: Folder = "",
-    supernode: OfSuperNode = False,
+    supernode: OfSuperNode = "",
     as_json: AsJson = False,
 ) -> None:
     """Put a file into the cache, and so into the swarm, without any source."""
@@ -275,7 +350,7 @@ def import_(
                 digest=told, size_bytes=size_bytes, url=url, tag=tag, name=Path(file).name
             )
             spec = order.spec()  # what is wrong with it is said before anything is sent
-            changed = cache_at(socket, data, of_supernode=supernode).import_file(order, opened)
+            changed = cache_at(socket, data, supernode).import_file(order, opened)
     except OSError as exc:
         raise UsageError(f"cannot read {file}: {exc.strerror or exc}") from exc
     if as_json:
@@ -299,11 +374,11 @@ def export(
     *,
     socket: SocketPath = "",
     data: Folder = "",
-    supernode: OfSuperNode = False,
+    supernode: OfSuperNode = "",
 ) -> None:
     """Copy a cached content to a file."""
     folder = os.path.dirname(output) or "."
     if os.path.isdir(output) or not os.path.isdir(folder):
         raise OutputError(path=output, reason="name a file in a folder that is there")
-    cache_at(socket, data, of_supernode=supernode).export_to(name, Output(output))
+    cache_at(socket, data, supernode).export_to(name, Output(output))
     typer.echo(f"exported to {output}")

@@ -19,7 +19,9 @@ class SuperNodeClient:
         self._address = address or os.environ.get("DAMSELFLY_SUPERNODE", "") or USUAL_ADDRESS
         self._token = _token(token_file)
 
-    def ask(self, method: str, path: str, body: bytes = b"") -> Any:  # noqa: ANN401  # JSON
+    def ask(
+        self, method: str, path: str, body: bytes = b"", *, timeout_s: float | None = TIMEOUT_S
+    ) -> Any:  # noqa: ANN401  # JSON
         """Return the answer to a request.
 
         Raises:
@@ -35,7 +37,7 @@ class SuperNodeClient:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
-            connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=TIMEOUT_S)
+            connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
             try:
                 connection.request(method, path, body or None, headers)
                 answer = connection.getresponse()

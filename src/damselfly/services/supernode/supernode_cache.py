@@ -39,8 +39,11 @@ async def caring(
     connections: BlockConnections,
     metrics: Metrics,
     tasks: asyncio.TaskGroup,
-) -> AsyncIterator[None]:
-    """Care for the cache inside the block, and answer what operators ask of it."""
+) -> AsyncIterator[CacheOrders]:
+    """Care for the cache inside the block, and answer what operators ask of it.
+
+    Gives what carries out orders, for who asks in other ways.
+    """
 
     async def repair(entry: StoredEdition, digests: dict[int, bytes]) -> None:
         await keys.unlock(entry)
@@ -72,6 +75,6 @@ async def caring(
                 await stack.enter_async_context(serving_unix(app, path, mode=0o600, group_id=-1))
             except AddressInUseError as exc:  # such as a path that is too long for a socket
                 log.warning("no_cache_socket", reason=str(exc))
-            yield
+            yield orders
     finally:
         running.cancel()

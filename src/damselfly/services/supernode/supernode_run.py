@@ -10,6 +10,7 @@ from aiohttp import web
 from damselfly.clock import wall_s
 from damselfly.core.compressing.link_rate import LinkRate
 from damselfly.core.peer import SUPERNODE
+from damselfly.services.cache_care.orders import CacheOrders
 from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.encrypting.cipher_plugins import Ciphers
 from damselfly.services.encrypting.edition_keys import EditionKeys
@@ -33,7 +34,7 @@ from damselfly.transport.block_connection import BlockConnections
 from damselfly.transport.sources.by_scheme import Sources
 from damselfly.transport.sources.http import HttpSource
 
-AddApi = Callable[[web.Application, SuperNodeOptions, Preheats], None]
+AddApi = Callable[[web.Application, SuperNodeOptions, Preheats, CacheOrders], None]
 
 
 async def run_supernode(
@@ -72,14 +73,7 @@ async def run_supernode(
                 options,
                 store=store,
                 seeding=seeding,
-                imports=HostImports(
-                    options.host_imports,
-                    store=store,
-                    connections=connections,
-                    tasks=tasks,
-                    now_wall_s=wall_s,
-                    encrypt=options.encrypt,
-                ),
+                imports=_new_imports(options, store, connections, tasks),
                 client=client,
                 metrics=metrics,
                 tasks=tasks,
@@ -90,16 +84,19 @@ async def run_supernode(
             going_on = (*_going_on(store), watch.run(), supernode.tick(), compressor.watch())
             background = [tasks.create_task(each) for each in going_on]
             async with (
-                _serving(
-                    supernode, options, sources.http, metrics=metrics, tasks=tasks, add_api=add_api
-                ) as address,
                 caring(
                     *(options, supernode, store),
                     keys=keys,
                     connections=connections,
                     metrics=metrics,
                     tasks=tasks,
-                ),
+                ) as orders,
+                _serving(
+                    *(supernode, options, sources.http, orders),
+                    metrics=metrics,
+                    tasks=tasks,
+                    add_api=add_api,
+                ) as address,
             ):
                 on_ready(address)
                 await stop.wait()
@@ -115,6 +112,22 @@ async def run_supernode(
 def _going_on(store: BlockStore) -> tuple[Coroutine[None, None, None], ...]:
     """Return what goes on beside all work."""
     return keep_settled(store), collect_garbage()
+
+
+def _new_imports(
+    options: SuperNodeOptions,
+    store: BlockStore,
+    connections: BlockConnections,
+    tasks: asyncio.TaskGroup,
+) -> HostImports:
+    return HostImports(
+        options.host_imports,
+        store=store,
+        connections=connections,
+        tasks=tasks,
+        now_wall_s=wall_s,
+        encrypt=options.encrypt,
+    )
 
 
 def _new_compressor(options: SuperNodeOptions, store: BlockStore, metrics: Metrics) -> Compressor:
@@ -156,6 +169,7 @@ async def _serving(
     supernode: SuperNode,
     options: SuperNodeOptions,
     source: HttpSource,
+    orders: CacheOrders,
     *,
     metrics: Metrics,
     tasks: asyncio.TaskGroup,
@@ -175,7 +189,7 @@ async def _serving(
     async with preheating as preheats:
         supernode.on_pushed = preheats.pushed.through_a_host
         app = routes_of(supernode, metrics)
-        add_api(app, options, preheats)
+        add_api(app, options, preheats, orders)
         async with serving(app, options.listen) as address:
             yield address
 
