@@ -1,13 +1,11 @@
 """Parents that send wrong bytes, stall, close midway or die: nothing wrong is ever placed."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
-from e2e.processes import Running, Site, damselfly, dfget
+from e2e.processes import Ended, Running, Site, damselfly, dfget
 from fakes.bad_parent import BadParent, Fault
 from fakes.source import FakeSource
 
@@ -34,24 +32,20 @@ async def encrypting(site: Site) -> tuple[str, str]:
 async def a_parent(
     site: Site, source: FakeSource, relay: BadParent, *flags: str
 ) -> tuple[Running, Running]:
-    """Return SuperNode and a daemon behind the relay that has all of the file.
-
-    The SuperNode is another one by then, and sends so slowly that whoever comes next asks the
-    parent as well.
-    """
+    """Return SuperNode and a daemon behind the relay that has all of the file."""
     supernode = await site.supernode(*flags)
     parent = await site.daemon("parent", supernode.address, "--advertise", relay.address)
     relay.target = parent.address
     first = await dfget(source.url("/f"), "-O", site.path("first"), "--socket", parent.socket)
     assert first.code == 0, first.err
-    await supernode.stop()
-    supernode = await site.supernode("--upload-rate", "1MiB", *flags, listen=supernode.address)
-    async with asyncio.timeout(20), aiohttp.ClientSession() as client:
-        while True:
-            async with client.get(f"http://{supernode.address}/api/v1/hosts") as answer:
-                if (await answer.json())["hosts"]:
-                    return supernode, parent
-            await asyncio.sleep(0.05)
+    return supernode, parent
+
+
+async def by_a_child(site: Site, supernode: Running, source: FakeSource) -> Ended:
+    """Download so slowly that the SuperNode has not given all before the parent is asked."""
+    child = await site.daemon("child", supernode.address)
+    where = ("-O", site.path("out"), "--socket", child.socket)
+    return await dfget(source.url("/f"), *where, "--rate-limit", "4MiB")
 
 
 FAULTS = [
@@ -67,9 +61,8 @@ async def test_blocks_of_a_bad_parent_come_from_elsewhere(
     async with BadParent(fault) as relay:
         flags = await encrypting(site) if is_encrypted else ()
         supernode, _ = await a_parent(site, source, relay, *flags)
-        child = await site.daemon("child", supernode.address)
 
-        ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", child.socket)
+        ended = await by_a_child(site, supernode, source)
 
         assert ended.code == 0, ended.err
         assert site.path("out").read_bytes() == DATA
@@ -83,9 +76,8 @@ async def test_parent_that_sent_wrong_bytes_is_not_asked_again(
 ) -> None:
     async with BadParent(Fault.LIE) as relay:
         supernode, _ = await a_parent(site, source, relay)
-        child = await site.daemon("child", supernode.address)
 
-        ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", child.socket)
+        ended = await by_a_child(site, supernode, source)
 
         assert ended.code == 0, ended.err
         assert ended.json["bytes_by"]["peers"] == 0
@@ -96,9 +88,8 @@ async def test_parent_is_killed_midway(site: Site, source: FakeSource) -> None:
     async with BadParent(Fault.NONE) as relay:
         supernode, parent = await a_parent(site, source, relay)
         relay.on_block = parent.kill
-        child = await site.daemon("child", supernode.address)
 
-        ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", child.socket)
+        ended = await by_a_child(site, supernode, source)
 
         assert ended.code == 0, ended.err
         assert not parent.is_running
