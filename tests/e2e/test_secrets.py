@@ -56,25 +56,28 @@ def secret_url(source: FakeSource, path: str) -> str:
 async def all_ways(site: Site, source: FakeSource, where: tuple[str, ...]) -> list[Ended]:
     """Download what works and what does not; the output of a call is left where it is."""
     secrets = (*HEADER, *where)
-    unreachable = f"http://user:{SECRET}@127.0.0.1:1/f?signature={SECRET}"
+    unreachable = f"user:{SECRET}@127.0.0.1:1/f?signature={SECRET}"
     calls = [
         (secret_url(source, "/private"), *where),
         *((secret_url(source, path), *secrets) for path in ("/token", "/moved", "/endless")),
         *((secret_url(source, path), *secrets) for path in ("/nothing", "/broken", "/resets")),
         (secret_url(source, "/stalls"), "--timeout", "2s", *secrets),
-        (unreachable, *secrets),
+        *((f"{scheme}://{unreachable}", *secrets) for scheme in ("http", "ftp")),
         (secret_url(source, "/token"), "--digest", "sha256:" + "0" * 64, *secrets),
     ]
-    return [
-        await dfget(*call, "-O", site.path(f"output-{number}")) for number, call in enumerate(calls)
-    ]
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(dfget(*call, "-O", site.path(f"output-{number}")))
+            for number, call in enumerate(calls)
+        ]
+    return [each.result() for each in running]
 
 
 async def bad_calls(site: Site, source: FakeSource) -> list[Ended]:
     """Ask for what makes no sense."""
     calls = [
-        (f"http://user:{SECRET}#@127.0.0.1:port/f"),
-        (f"ftp://user:{SECRET}@127.0.0.1/f?signature={SECRET}"),
+        (f"http://user:{SECRET}#@127.0.0.1:port/f",),
+        (f"gopher://user:{SECRET}@127.0.0.1/f?signature={SECRET}",),
         (source.url("/token"), "--header", f"X Token: {SECRET}"),
         (source.url("/token"), "--header", SECRET),
         (source.url("/token"), "--header", f"Range: {SECRET}"),
