@@ -69,10 +69,12 @@ async def test_source_without_range_that_resets_midway_is_read_again(
     assert site.path("out").read_bytes() == data
 
 
-async def test_source_that_always_stalls_ends_in_words(
-    site: Site, source: FakeSource, daemon: Running
-) -> None:
+async def test_source_that_always_stalls_ends_in_words(site: Site, source: FakeSource) -> None:
     source.add("/f", content(2 * MIB), stall_after_bytes=100_000)
+    config = site.path("config.toml")
+    config.write_text('[supernode.source]\nretries_max = 1\nstall_timeout = "0.5s"\n')
+    supernode = await site.supernode("--config", str(config))
+    daemon = await site.daemon("host", supernode.address)
 
     ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
 
