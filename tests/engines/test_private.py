@@ -53,30 +53,24 @@ def may_read(user: str, kind: str) -> bool:
     return user == ALICE or (kind == "basic" and user == BOB)
 
 
-@pytest.mark.parametrize("user", [BOB, STRANGER, ""])
 async def test_skopeo_gets_what_its_user_may_read_though_it_is_cached(
     registry: Registry,
     swarm: Swarm,
     secret: Image,
     containers: Callable[..., Containers],
     kind: str,
-    user: str,
 ) -> None:
     here, there = swarm.daemon("here"), swarm.daemon("there")
-    engines = [containers(), containers(), containers()]
-    engines[0].use(registry, here, user=ALICE)
-    engines[1].use(registry, here, user=user)
-    engines[2].use(registry, there, user=user)
     reference = f"{registry.host}/private/app:v1"
 
-    allowed = await engines[0].skopeo_copy(reference, "out")
-    same_host = await engines[1].skopeo_copy(reference, "out")
-    other_host = await engines[2].skopeo_copy(reference, "out")
+    others = [(user, daemon) for user in (STRANGER, "", BOB) for daemon in (here, there)]
+    for user, daemon in ((ALICE, here), *others):
+        engine = containers()
+        engine.use(registry, daemon, user=user)
+        ended = await engine.skopeo_copy(reference, "out")
 
-    assert allowed.code == 0, allowed.err
-    assert engines[0].blobs_in("out") == digests(secret)
-    assert (same_host.code == 0) is may_read(user, kind), same_host.err
-    assert (other_host.code == 0) is may_read(user, kind), other_host.err
+        assert (ended.code == 0) is may_read(user, kind), (user, daemon.folder, ended.err)
+        assert ended.code or engine.blobs_in("out") == digests(secret)
 
 
 async def test_containerd_and_its_cri_pull_with_their_users_rights(
