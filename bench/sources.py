@@ -12,7 +12,6 @@ with memory that was in use a moment ago.
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import platform
 import random
@@ -28,11 +27,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
-from typing import Any
+from urllib.parse import urlsplit
 
 import obstore
-from obstore.store import S3Store
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from engines.programs import free_port
+from engines.seaweed import ACCESS_KEY, SECRET_KEY, a_seaweed, store_at
 from memory import use_memory
 from single_host import BIN, program, write_random
 
@@ -41,15 +43,6 @@ LARGE_BYTES = 1 << 30
 FIRST_BYTE_S, CAPS_BYTES_PER_S = 0.2, (50e6, 20e6)
 TURNS = 3
 RANGES = 16
-KEYS = ("bench", "bench-secret")
-
-
-def free_port() -> int:
-    """Return a port that nobody has."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
@@ -269,54 +262,6 @@ def dfget_large(folder: Path, url: str, settings: str) -> float:
     return last_s
 
 
-def store_at(port: int, bucket: str = "large") -> S3Store:
-    """Return a bucket of the S3 server."""
-    keys = {"access_key_id": KEYS[0], "secret_access_key": KEYS[1]}
-    where = {"endpoint": f"http://127.0.0.1:{port}", "region": "us-east-1"}
-    config: Any = {**keys, **where, "virtual_hosted_style_request": False}
-    return S3Store(bucket, config=config, client_options={"allow_http": True})
-
-
-@contextlib.contextmanager
-def seaweed(folder: Path) -> Iterator[int]:
-    """Run an S3 server; gives its port."""
-    data = folder / "weed"
-    data.mkdir()
-    credentials = [{"accessKey": KEYS[0], "secretKey": KEYS[1]}]
-    identity = {"name": "bench", "credentials": credentials, "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    ports = [free_port() % 20000 + 20000 for _ in range(4)]
-    names = ("-master.port", "-volume.port", "-filer.port", "-s3.port")
-    where = [word for pair in zip(names, map(str, ports), strict=True) for word in pair]
-    # What has a port of its own whoever else runs one is left out.
-    without = ("-s3.port.iceberg", "0", "-s3.port.lance", "0")
-    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", *without, "-s3.config")
-    command = (str(BIN / "weed"), "server", *fixed, str(folder / "s3.json"), "-dir", str(data))
-    running = subprocess.Popen(
-        [*command, "-volume.max", "40", "-master.volumeSizeLimitMB", "128", *where],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(ports[-1])
-        yield ports[-1]
-    finally:
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-
-
-def fill_bucket(port: int, path: Path) -> None:
-    """Put a file into a new bucket, when the server is ready for it."""
-    store = store_at(port)
-    made = obstore.sign(store, "PUT", "", timedelta(seconds=600))
-    for _ in range(100):
-        done = subprocess.run(["curl", "-sf", "-X", "PUT", made], check=False, capture_output=True)
-        if done.returncode == 0:
-            break
-        time.sleep(0.2)
-    store.put("large", path)
-
-
 def capped(folder: Path) -> Iterator[str]:
     """Yield the rows of large files with a cap per connection."""
     (folder / "html").mkdir(exist_ok=True)
@@ -329,21 +274,21 @@ def capped(folder: Path) -> Iterator[str]:
         for cap in CAPS_BYTES_PER_S:
             url = f"http://127.0.0.1:{Relay(port, cap).port}/large"
             yield compared(folder, "nginx", cap, direct_url=url, url=url)
-    with seaweed(folder) as port:
-        fill_bucket(port, content)
+    with a_seaweed(folder / "weed", volumes_max=40, volume_mib=128) as endpoint:
+        store_at(endpoint).put("large", content)
         secret = folder / "secret"
-        secret.write_text(KEYS[1])
+        secret.write_text(SECRET_KEY)
         for cap in CAPS_BYTES_PER_S:
-            relay = Relay(port, cap).port
+            relay = f"http://127.0.0.1:{Relay(urlsplit(endpoint).port or 0, cap).port}"
             signed = obstore.sign(store_at(relay), "GET", "large", timedelta(seconds=3600))
             account = (
-                f'[[supernode.source.accounts]]\nmatch = "s3://large/"\nuser = "{KEYS[0]}"\n'
-                f'password_file = "{secret}"\nendpoint = "http://127.0.0.1:{relay}"\n'
+                f'[[supernode.source.accounts]]\nmatch = "s3://shelf/"\nuser = "{ACCESS_KEY}"\n'
+                f'password_file = "{secret}"\nendpoint = "{relay}"\n'
             )
             yield compared(
                 *(folder, "S3 (SeaweedFS)", cap),
                 direct_url=signed,
-                url="s3://large/large",
+                url="s3://shelf/large",
                 settings=account,
             )
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from damselfly.transport.sources.http import HttpSource
+from engines.seaweed import a_seaweed
 from fakes.source import FakeSource
-from transport import shelves
 
 
 @pytest.fixture
@@ -31,4 +31,5 @@ async def impatient() -> AsyncIterator[HttpSource]:
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from shelves.running_seaweed(tmp_path_factory.mktemp("seaweed"))
+    with a_seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
+        yield endpoint

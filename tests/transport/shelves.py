@@ -12,19 +12,17 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import obstore
 import trustme
-from awscrt import auth, http
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from obstore.store import AzureStore, S3Store
+from obstore.store import AzureStore
 
 from damselfly.core.task import TaskSpec
 from damselfly.services.options import SourceOptions
@@ -32,18 +30,17 @@ from damselfly.services.sources import open_sources
 from damselfly.transport.sources.accounts import NOBODY, AccountOptions, basic
 from damselfly.transport.sources.by_scheme import Sources
 from engines.programs import Program, accepts, free_port
+from engines.seaweed import ACCESS_KEY, SECRET_KEY, store_at
 from fakes.hadoop import FakeHadoop
 from fakes.hub import FakeHub
 
 USER, PASSWORD, TOKEN = "anna", "p@ss w%6Frd", "hub-token"  # of the tests' own servers
-ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
 WRONG = basic("anna", "wrong")
 # Of every Azurite, as its documentation has them.
 AZURITE = "devstoreaccount1"
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
-NONE: Mapping[str, str] = {}
 HTPASSWD = f"{USER}:{{PLAIN}}{PASSWORD}\n"
 
 
@@ -361,37 +358,6 @@ async def azure_shelf(folder: Path) -> AsyncIterator[CloudShelf]:
     program.stop()
 
 
-def ask_amazon(
-    endpoint: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = NONE
-) -> Mapping[str, str]:
-    """Ask a store for what our library has no way for; return the headers of its answer."""
-    named = [("host", urlsplit(endpoint).netloc), ("content-length", str(len(body)))]
-    asked = http.HttpHeaders([*named, *headers.items()])
-    request = http.HttpRequest(method, path, asked)
-    config = auth.AwsSigningConfig(
-        algorithm=auth.AwsSigningAlgorithm.V4,
-        signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,
-        credentials_provider=auth.AwsCredentialsProvider.new_static(USER, PASSWORD),
-        region="us-east-1",
-        service="s3",
-        use_double_uri_encode=False,
-        should_normalize_uri_path=False,
-        signed_body_value="UNSIGNED-PAYLOAD",
-        signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
-    )
-    auth.aws_sign_request(request, config).result()
-    signed = urllib.request.Request(endpoint + path, body, dict(request.headers), method=method)
-    with urllib.request.urlopen(signed) as answer:
-        return dict(answer.headers)
-
-
-def store_at(endpoint: str, bucket: str = "shelf") -> S3Store:
-    """Return the tests' own way to a bucket, to fill it."""
-    keys = {"access_key_id": USER, "secret_access_key": PASSWORD, "endpoint": endpoint}
-    config: Any = {"region": "us-east-1", "virtual_hosted_style_request": False, **keys}
-    return S3Store(bucket, config=config, client_options={"allow_http": True})
-
-
 class ObjectShelf:
     """`s3://` at SeaweedFS."""
 
@@ -402,8 +368,8 @@ class ObjectShelf:
         self.account = AccountOptions(
             match="s3://shelf/",
             endpoint=endpoint,
-            user=USER,
-            password_file=secret_file(folder, PASSWORD),
+            user=ACCESS_KEY,
+            password_file=secret_file(folder, SECRET_KEY),
         )
         self.sources = sources_with(self.account)
 
@@ -415,52 +381,5 @@ class ObjectShelf:
         return TaskSpec(url=f"s3://shelf/{self.prefix}/{quote(name)}")
 
     def stranger(self, name: str) -> TaskSpec:
-        headers = (("access-key", USER), ("secret-key", "wrong"))
+        headers = (("access-key", ACCESS_KEY), ("secret-key", "wrong"))
         return TaskSpec(url=self.spec(name).url, headers=headers)
-
-
-def running_seaweed(folder: Path) -> Iterator[str]:
-    """Give the endpoint of a SeaweedFS with a bucket `shelf`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "s3.json"
-    keys = [{"accessKey": USER, "secretKey": PASSWORD}]
-    config.write_text(
-        json.dumps({"identities": [{"name": "t", "credentials": keys, "actions": ACTIONS}]})
-    )
-    ports = weed_ports()
-    names = ("-master.port", "-volume.port", "-filer.port", "-s3.port")
-    where = [word for pair in zip(names, map(str, ports), strict=True) for word in pair]
-    weed = Path(sys.executable).parent / "weed"
-    # What has a port of its own whoever else runs one is left out.
-    without = ("-s3.port.iceberg", "0", "-s3.port.lance", "0")
-    fixed = ("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", *without, "-s3.config")
-    sized = ("-volume.max", "20", "-master.volumeSizeLimitMB", "64", "-dir", str(folder))
-    command = [str(weed), "server", *fixed, str(config), *sized, *where]
-    program = Program(command, folder)
-    endpoint = f"http://127.0.0.1:{ports[-1]}"
-    try:
-        program.wait_ready(lambda: accepts("127.0.0.1", ports[-1]) and made_bucket(endpoint))
-        yield endpoint
-    finally:
-        os.kill(program.pid, 9)  # it takes 25 s to end otherwise
-        program.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def weed_ports() -> Sequence[int]:
-    """Return ports that are free, and 10,000 above too: it takes those for gRPC."""
-    found: list[int] = []
-    while len(found) < 4:
-        port = free_port()
-        if not accepts("127.0.0.1", port + 10_000):
-            found.append(port)
-    return found
-
-
-def made_bucket(endpoint: str) -> bool:
-    try:
-        ask_amazon(endpoint, "PUT", "/shelf")
-        store_at(endpoint).put("first", b"x")  # it allocates its volumes now
-    except (OSError, obstore.exceptions.BaseError):
-        return False
-    return True

@@ -24,6 +24,7 @@ from damselfly.transport.sources.accounts import AccountOptions
 from damselfly.transport.sources.by_scheme import Sources
 from damselfly.wire.hashing import new_hasher
 from damselfly.wire.local_messages import DownloadRequest
+from engines.seaweed import ACCESS_KEY, SECRET_KEY, ask_amazon
 from fakes.relay import damaging_relay
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode
@@ -49,7 +50,7 @@ def put_with(shelf: shelves.ObjectShelf, key: str, name: str) -> TaskSpec:
     """Put an object with a checksum, which the store keeps; our own library can do one of them."""
     path = f"/shelf/{shelf.prefix}/{key}"
     told = {f"x-amz-checksum-{name}": encoded(sum_of(name))}
-    shelves.ask_amazon(shelf.account.endpoint, "PUT", path, DATA, told)
+    ask_amazon(shelf.account.endpoint, "PUT", path, DATA, told)
     return shelf.spec(key)
 
 
@@ -106,8 +107,8 @@ class TestAmazon:
     async def test_keys_in_the_environment_of_a_machine_are_enough(
         self, shelf: shelves.ObjectShelf, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", shelves.USER)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", shelves.PASSWORD)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         spec = await asyncio.to_thread(put_with, shelf, "machine", "sha256")
         account = replace(shelf.account, user="", password_file="", from_machine=True)
         sources = shelves.sources_with(account)
@@ -234,7 +235,7 @@ def keyed_bucket(fake: FakeSource, tmp_path: Path) -> Sources:
     account = AccountOptions(
         match="s3://own/",
         endpoint=fake.url(""),
-        user=shelves.USER,
+        user=ACCESS_KEY,
         password_file=shelves.secret_file(tmp_path, "s3cr3t-key"),
         token_file=shelves.secret_file(tmp_path, "s3cr3t-of-session"),
     )

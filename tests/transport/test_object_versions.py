@@ -21,6 +21,7 @@ from damselfly.services.options import SourceOptions
 from damselfly.transport.sources.accounts import AccountOptions, Accounts
 from damselfly.wire.hashing import new_hasher
 from damselfly.wire.local_messages import DownloadRequest
+from engines.seaweed import ACCESS_KEY, SECRET_KEY, ask_amazon, store_at
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode
 from transport import shelves
@@ -45,14 +46,14 @@ class TwoVersions:
     async def delete(self, version: str) -> None:
         path = f"/kept/{quote(self.name)}?versionId={version}"
         endpoint = self.shelf.account.endpoint
-        await asyncio.to_thread(shelves.ask_amazon, endpoint, "DELETE", path)
+        await asyncio.to_thread(ask_amazon, endpoint, "DELETE", path)
 
 
 @pytest.fixture(scope="session")
 def keeping(seaweed: str) -> str:
     """Give the endpoint of a store whose bucket `kept` keeps versions."""
-    shelves.ask_amazon(seaweed, "PUT", "/kept")
-    shelves.ask_amazon(seaweed, "PUT", "/kept?versioning=", KEPT)
+    ask_amazon(seaweed, "PUT", "/kept")
+    ask_amazon(seaweed, "PUT", "/kept?versioning=", KEPT)
     return seaweed
 
 
@@ -61,16 +62,14 @@ async def two(keeping: str, tmp_path: Path) -> AsyncIterator[TwoVersions]:
     account = AccountOptions(
         match="s3://kept/",
         endpoint=keeping,
-        user=shelves.USER,
-        password_file=shelves.secret_file(tmp_path, shelves.PASSWORD),
+        user=ACCESS_KEY,
+        password_file=shelves.secret_file(tmp_path, SECRET_KEY),
     )
-    store = shelves.store_at(keeping, "kept")
+    store = store_at(keeping, "kept")
     shelf = shelves.CloudShelf("s3://kept", store.put, account)
     name = f"{tmp_path.name}/a b"
     told = {"x-amz-checksum-sha256": b64encode(sha256(OLD).digest()).decode()}
-    put = await asyncio.to_thread(
-        shelves.ask_amazon, keeping, "PUT", f"/kept/{quote(name)}", OLD, told
-    )
+    put = await asyncio.to_thread(ask_amazon, keeping, "PUT", f"/kept/{quote(name)}", OLD, told)
     new = (await store.put_async(name, NEW))["version"]
     yield TwoVersions(shelf, name, put["X-Amz-Version-Id"], new or "")
     await shelf.sources.close()
