@@ -169,3 +169,10 @@ async def damselfly(*arguments: str) -> Ended:
 async def dfget(*arguments: str | Path, timeout_s: float = 50.0) -> Ended:
     command = (str(BIN / "dfget"), *(str(each) for each in arguments), "--json", "--quiet")
     return await run(*command, timeout_s=timeout_s)
+
+
+async def has_blocks(folder: Path) -> None:
+    """Wait until a cache has some blocks: what a source has sent may still be on the way."""
+    async with asyncio.timeout(20):
+        while not any(path.stat().st_size for path in folder.glob("editions/*/*/*/journal")):
+            await asyncio.sleep(0.02)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import Running, Site, damselfly, dfget
+from e2e.processes import Running, Site, damselfly, dfget, has_blocks
 from fakes.source import FakeSource
 
 pytestmark = pytest.mark.slow
@@ -290,13 +290,6 @@ async def test_source_that_resets_and_has_another_etag_then_gives_the_new_conten
     assert ended.code == 0, ended.err
     assert site.path("out").read_bytes() == new
     assert any("changed" in note for note in ended.json["notes"])
-
-
-async def has_blocks(folder: Path) -> None:
-    """Wait until a cache has some blocks: what a source has sent may still be on the way."""
-    async with asyncio.timeout(20):
-        while not any(path.stat().st_size for path in folder.glob("editions/*/*/*/journal")):
-            await asyncio.sleep(0.02)
 
 
 async def test_supernode_is_killed_midway_and_does_not_come_back(
