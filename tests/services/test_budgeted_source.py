@@ -159,8 +159,10 @@ async def test_other_hours_have_other_budgets(fake: FakeSource, http: HttpSource
 
 
 async def test_a_source_that_fails_is_left_alone_and_then_tried(
-    fake: FakeSource, http: HttpSource
+    fake: FakeSource, http: HttpSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    moment_s = 1000.0
+    monkeypatch.setattr("damselfly.services.seeding.budgeted.now_s", lambda: moment_s)
     fake.add("/f", DATA, status=503, status_count=3)
     source = a_budget(http)
     spec = TaskSpec(url=fake.url("/f"))
@@ -175,7 +177,7 @@ async def test_a_source_that_fails_is_left_alone_and_then_tried(
 
     assert len(fake.requests) == asked
     assert caught.value.http_headers == (("Retry-After", "1"),)
-    await asyncio.sleep(0.25)
+    moment_s += 0.25
     assert await read_all(source, spec) == DATA
 
 

@@ -15,6 +15,7 @@ from damselfly.services.compressing.codec_plugins import GROUP, GuardedCodec, lo
 from damselfly.services.compressing.compressor import Compressor
 from damselfly.services.compressing.machine_load import MachineLoad
 from damselfly.services.options import CompressionMode, CompressionOptions
+from damselfly.services.plugins import CALL_S
 from damselfly.telemetry.metrics import Metrics
 from services.plugin_packages import OnPath, install
 
@@ -54,10 +55,11 @@ def a_compressor(
     rate: float = 12.5e6,
     metrics: Metrics | None = None,
     encode_queue_max: int = 16,
+    call_s: float = CALL_S,
 ) -> Compressor:
     return Compressor(
         CompressionOptions(mode=mode, encode_queue_max=encode_queue_max),
-        load_codecs(call_s=0.3),
+        load_codecs(call_s=call_s),
         link=LinkRate(assumed_bytes_per_s=rate),
         metrics=metrics or Metrics(),
     )
@@ -170,21 +172,21 @@ def test_a_plug_ins_codec_is_used(tmp_path: Path, on_path: OnPath) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "encode", "named"),
+    ("name", "encode", "named", "call_s"),
     [
-        ("raising", "raise OSError('out of luck')", "out of luck"),
-        ("hanging", "time.sleep(5)", "did not answer within"),
-        ("mute", "return None", "did not make bytes"),
+        ("raising", "raise OSError('out of luck')", "out of luck", CALL_S),
+        ("hanging", "time.sleep(60)", "did not answer within", 0.5),
+        ("mute", "return None", "did not make bytes", CALL_S),
     ],
 )
 def test_a_plug_in_that_fails_is_named_and_put_aside(
-    tmp_path: Path, on_path: OnPath, name: str, encode: str, named: str
+    tmp_path: Path, on_path: OnPath, name: str, encode: str, named: str, call_s: float
 ) -> None:
     on_path(a_codec(tmp_path, name, encode=encode))
     with pytest.raises(PluginError, match=named):
-        load_codecs(call_s=0.2)[200].encode(WORDS, level=1)
+        load_codecs(call_s=call_s)[200].encode(WORDS, level=1)
 
-    compressed = a_compressor().compress(memoryview(WORDS))
+    compressed = a_compressor(call_s=call_s).compress(memoryview(WORDS))
 
     assert compressed is not None
     assert compressed[0] != 200

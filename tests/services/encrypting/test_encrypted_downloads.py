@@ -11,6 +11,7 @@ from damselfly.errors import KeyUnavailableError, PluginError
 from damselfly.services.encrypting.key_file import add_key
 from damselfly.services.hosting.peer_host import PeerHost
 from damselfly.services.options import EncryptionOptions
+from damselfly.services.plugins import CALL_S
 from damselfly.services.supernode import supernode as supernode_module
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
@@ -128,19 +129,19 @@ async def test_a_host_reads_on_from_the_source_and_seals_what_it_gets(
 
 
 @pytest.mark.parametrize(
-    ("seal", "said"),
+    ("seal", "said", "call_s"),
     [
-        ("raise ValueError('no licence')", "cipher faulty failed: ValueError: no licence"),
-        ("time.sleep(1.0)", r"cipher faulty did not answer within 0\.2 s"),
+        ("raise ValueError('no licence')", "cipher faulty failed: ValueError: no licence", CALL_S),
+        ("time.sleep(60)", r"cipher faulty did not answer within 0\.5 s", 0.5),
     ],
 )
 async def test_a_cipher_that_fails_ends_its_content_and_no_other(
-    tmp_path: Path, on_path: OnPath, seal: str, said: str
+    tmp_path: Path, on_path: OnPath, seal: str, said: str, call_s: float
 ) -> None:
     on_path(a_cipher(tmp_path / "plugins", "faulty", seal=seal))
     add_key(str(tmp_path / "keys.toml"), "k1")
     encryption = EncryptionOptions(
-        keys=str(tmp_path / "keys.toml"), cipher="faulty", call_timeout_s=0.2
+        keys=str(tmp_path / "keys.toml"), cipher="faulty", call_timeout_s=call_s
     )
     async with (
         FakeSource() as source,
