@@ -111,6 +111,7 @@ def supernode(
 ) -> None:
     """Read sources once, seed blocks, and tell hosts who can give them what."""
     from damselfly.faces.api.server import add_api  # noqa: PLC0415  # --help is quick
+    from damselfly.services.supernode.garbage import collecting_garbage  # noqa: PLC0415
     from damselfly.services.supernode.supernode_run import run_supernode  # noqa: PLC0415
 
     set_up_log(log_level)
@@ -123,12 +124,13 @@ def supernode(
     options = _options(SuperNodeOptions, "supernode", config, flags)
 
     async def part(stop: asyncio.Event) -> None:
-        await run_supernode(
-            options,
-            add_api=add_api,
-            on_ready=lambda at: _say(f"SuperNode listens on {at}"),
-            stop=stop,
-        )
+        with collecting_garbage():
+            await run_supernode(
+                options,
+                add_api=add_api,
+                on_ready=lambda at: _say(f"SuperNode listens on {at}"),
+                stop=stop,
+            )
 
     _run_until_signal(part)
 

@@ -9,6 +9,7 @@ from damselfly.faces.proxy.server import serving_programs
 from damselfly.services.hosting.daemon import run_daemon
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
 from damselfly.services.places import daemon_sockets
+from damselfly.services.supernode.garbage import collecting_garbage
 from damselfly.services.supernode.supernode_run import run_supernode
 
 
@@ -47,8 +48,9 @@ async def run_both(
         own = dataclasses.replace(daemon, supernode=daemon.supernode or f"127.0.0.1:{port}")
         await run_daemon(own, serving_programs=serving_programs, on_ready=on_daemon, stop=stop)
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(
-            run_supernode(supernode, add_api=add_api, on_ready=on_supernode, stop=stop)
-        )
-        tasks.create_task(run_second())
+    with collecting_garbage():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                run_supernode(supernode, add_api=add_api, on_ready=on_supernode, stop=stop)
+            )
+            tasks.create_task(run_second())

@@ -8,7 +8,9 @@ more: garbage does not go by itself, so where there is more of it there are more
 """
 
 import asyncio
+import contextlib
 import gc
+from collections.abc import Iterator
 from typing import Final
 
 YOUNG_OBJECTS: Final = 5_000  # some 40 joins; looking at these takes half a millisecond
@@ -38,17 +40,27 @@ def _old_count() -> int:
     return len(gc.get_objects(generation=2))
 
 
-async def collect_garbage() -> None:
-    """Look for garbage in our own time until cancelled; then in Python's again."""
-    before = gc.get_threshold()
+@contextlib.contextmanager
+def collecting_garbage() -> Iterator[None]:
+    """Look for garbage in our own time inside the block, then in Python's again.
+
+    It is the whole process that this holds for, so it is for whoever runs one to say.
+    """
+    loop, looks, before = asyncio.get_running_loop(), FullLooks(), gc.get_threshold()
+    next_look: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal next_look
+        looks.look()
+        next_look = loop.call_later(EVERYTHING_S, look)
+
+    next_look = loop.call_later(EVERYTHING_S, look)
     gc.set_threshold(YOUNG_OBJECTS, YOUNG_ROUNDS, NEVER)
     gc.collect()
     gc.freeze()  # modules and classes live as long as the process
-    looks = FullLooks()
     try:
-        while True:
-            await asyncio.sleep(EVERYTHING_S)
-            looks.look()
+        yield
     finally:
+        next_look.cancel()
         gc.unfreeze()
         gc.set_threshold(*before)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -21,7 +21,6 @@ from damselfly.services.preheating.preheats import Preheats, running_preheats
 from damselfly.services.seeding.seeding import Seeding
 from damselfly.services.sources import open_sources
 from damselfly.services.stores import keep_settled, open_store
-from damselfly.services.supernode.garbage import collect_garbage
 from damselfly.services.supernode.host_imports import HostImports
 from damselfly.services.supernode.host_sessions import HostSessions
 from damselfly.services.supernode.loop_watch import LoopWatch
@@ -81,7 +80,7 @@ async def run_supernode(
                 loop_delay_s=lambda: watch.delay_s,
             )
             supernode.feeds.uploads.on_carried = compressor.link.on_sent
-            going_on = (*_going_on(store), watch.run(), supernode.tick(), compressor.watch())
+            going_on = (keep_settled(store), watch.run(), supernode.tick(), compressor.watch())
             background = [tasks.create_task(each) for each in going_on]
             async with (
                 caring(
@@ -107,11 +106,6 @@ async def run_supernode(
         connections.close()
         await sources.close()
         await asyncio.to_thread(store.close)
-
-
-def _going_on(store: BlockStore) -> tuple[Coroutine[None, None, None], ...]:
-    """Return what goes on beside all work."""
-    return keep_settled(store), collect_garbage()
 
 
 def _new_imports(
