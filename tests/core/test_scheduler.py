@@ -19,7 +19,11 @@ from damselfly.core.scheduling.events import (
     PeerProgressed,
     SeedEnded,
     SeedFailed,
+    SeedStopped,
+    SeedUnwanted,
+    SeedWanted,
     SourceAsked,
+    Ticked,
 )
 from damselfly.core.scheduling.holdings import HOLDINGS_MAX
 from damselfly.core.scheduling.instructions import (
@@ -335,6 +339,10 @@ events = st.one_of(
     ),
     st.builds(EditionOpened, edition=editions, is_stale=st.booleans()),
     st.builds(SeedEnded, task_id=st.just(TASK)),
+    st.builds(SeedStopped, task_id=st.just(TASK)),
+    st.builds(SeedWanted, task_id=st.just(TASK)),
+    st.builds(SeedUnwanted, task_id=st.just(TASK)),
+    st.builds(Ticked),
     st.builds(SeedFailed, task_id=st.just(TASK), error=st.just("E"), message=st.just("m")),
     st.builds(
         PeerProgressed,

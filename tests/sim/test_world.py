@@ -52,6 +52,21 @@ def test_swarm_is_not_far_from_the_bound_and_never_below_it() -> None:
     assert outcome.wasted_share < 0.01
 
 
+@pytest.mark.parametrize("read_on_s", [0.0, 2.0])
+def test_content_that_nobody_wants_for_a_while_is_read_once_all_the_same(read_on_s: float) -> None:
+    supernode = SeedOptions(is_warm=False, source_rate_bytes_per_s=4 * MIB, read_on_s=read_on_s)
+    dying = Faults(dying_share=0.5, start_s=1.0, stop_s=1.5)
+    world, outcome = run(
+        a_scenario(hosts=2, arrival_s=40.0, supernode=supernode, faults=dying, seed=2)
+    )
+
+    assert violations(world) == []
+    assert outcome.finished == 1  # the one that comes 20 s after the first, which died
+    assert outcome.source_copies == pytest.approx(1.01, abs=0.001)
+    # All of it is there, or the half that was read before it stopped.
+    assert (outcome.last_s < 1.0) == (read_on_s == 0.0)
+
+
 def test_cold_content_is_read_once_while_it_spreads() -> None:
     supernode = SeedOptions(is_warm=False, source_rate_bytes_per_s=50e6)
     world, outcome = run(a_scenario(size_bytes=64 * MIB, supernode=supernode))

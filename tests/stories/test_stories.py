@@ -21,7 +21,7 @@ from damselfly.core.downloading.download import Download
 from damselfly.core.peer import Host, HostId
 from damselfly.core.scheduling import events as sn
 from damselfly.core.scheduling.scheduler import Scheduler
-from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.core.task import Edition, EditionId, TaskId, Validators
 from damselfly.core.topology import Location
 
 FOLDER = Path(__file__).parent
@@ -53,7 +53,14 @@ def task(name: str) -> TaskId:
 
 
 def edition(name: str, task_name: str) -> Edition:
-    return Edition(edition_id=EditionId(name), task_id=task(task_name), block_bytes=1, size_bytes=8)
+    etag = "" if name == "blind" else f'"{name}"'  # without one no part can be asked for later
+    return Edition(
+        edition_id=EditionId(name),
+        task_id=task(task_name),
+        block_bytes=1,
+        size_bytes=8,
+        validators=Validators(etag=etag),
+    )
 
 
 DOWNLOAD: dict[str, Callable[..., dl.Event]] = {
@@ -112,6 +119,7 @@ SCHEDULER: dict[str, Callable[..., sn.Event]] = {
         credential=Credential(shown),
     ),
     "want": lambda which: sn.SeedWanted(task_id=task(which)),
+    "unwant": lambda which: sn.SeedUnwanted(task_id=task(which)),
     "open": lambda name, which, accepted="": sn.EditionOpened(
         edition=edition(name, which),
         accepted=None if accepted == "-" else Credential(accepted),
@@ -123,6 +131,8 @@ SCHEDULER: dict[str, Callable[..., sn.Event]] = {
         task_id=task(which), credential=Credential(shown), failure=refusal(which, shown)
     ),
     "seed-refused": lambda which, shown="": refusal(which, shown),
+    "stopped": lambda which: sn.SeedStopped(task_id=task(which)),
+    "tick": lambda: sn.Ticked(),  # noqa: PLW0108  # as above
     "seeded": lambda which: sn.SeedEnded(task_id=task(which)),
     "seed-fails": lambda which: sn.SeedFailed(
         task_id=task(which), error="SourceRefusedError", message="no", status=404

@@ -200,6 +200,11 @@ class Edition:
         """The cut; of length 0 as long as the length is unknown."""
         return BlockLayout(size_bytes=self.size_bytes or 0, block_bytes=self.block_bytes)
 
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether a part of it may be asked for later: it is known to be of the same version."""
+        return self.size_bytes is not None and (bool(self.digest) or self.validators.has_any)
+
     def sized(self, size_bytes: int) -> Self:
         """Return the same edition with its length known."""
         assert self.size_bytes in (None, size_bytes)

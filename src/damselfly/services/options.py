@@ -14,6 +14,7 @@ from damselfly.core.preheating.targets import Target, is_label
 from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
+from damselfly.core.scheduling.lingering import READ_ON_S
 from damselfly.core.urls import WEB, normalise_url
 from damselfly.errors import UsageError
 from damselfly.transport.sources.accounts import AccountOptions
@@ -330,6 +331,9 @@ class SuperNodeOptions:
         source: How sources are asked.
         registries: Registries that need certificates or credentials of their own; see
             `RegistryOptions`.
+        read_on_s: A content that nobody wants any more is read on for so long, for who tries
+            again; then reading stops, and goes on from there when somebody wants it. 0: it is
+            read to its end, as always where a part cannot be asked for later.
         host_imports: Whose files that hosts import are taken over: `digest`, those that a digest
             names; `all`, also those that a URL names, so that each host is trusted; `none`.
         compression: When blocks are compressed.
@@ -347,6 +351,7 @@ class SuperNodeOptions:
     cache: CacheOptions = field(default_factory=CacheOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
     registries: tuple[RegistryOptions, ...] = ()
+    read_on_s: float = READ_ON_S
     host_imports: ImportPolicy = ImportPolicy.DIGEST
     compression: CompressionOptions = field(default_factory=CompressionOptions)
     encryption: EncryptionOptions = field(default_factory=EncryptionOptions)
@@ -359,6 +364,7 @@ class SuperNodeOptions:
         _require(self.link_rate_bytes_per_s >= 0, "link_rate_bytes_per_s must not be negative")
         _require(1 <= self.neighbours <= 64, "neighbours must be 1 to 64")  # noqa: PLR2004
         _require(self.children_max >= 1, "children_max must be at least 1")
+        _require(self.read_on_s >= 0, "read_on_s must not be negative")
 
     @property
     def assumed_link_rate_bytes_per_s(self) -> float:

@@ -7,6 +7,7 @@ drawn: what is left to chance follows from `seed` when the world is built.
 from dataclasses import dataclass, field
 
 from damselfly.core.blocks import block_bytes_for
+from damselfly.core.scheduling.lingering import READ_ON_S
 
 MANY_HOSTS = 100  # what a coarse step does to one of them is evened out by the others
 
@@ -82,6 +83,7 @@ class SeedOptions:
         is_warm: It has the content in its cache; otherwise it reads the source meanwhile.
         source_rate_bytes_per_s: What the source gives, to all together.
         fallbacks_max: Hosts that may go to the source themselves at a time.
+        read_on_s: So long it reads on when nobody wants the content any more.
     """
 
     upload_rate_bytes_per_s: float = 500e6
@@ -91,6 +93,7 @@ class SeedOptions:
     is_warm: bool = True
     source_rate_bytes_per_s: float = 125e6
     fallbacks_max: int = 2
+    read_on_s: float = READ_ON_S
 
     def __post_init__(self) -> None:
         _require(self.upload_rate_bytes_per_s > 0, "upload_rate must be positive")
@@ -99,6 +102,7 @@ class SeedOptions:
         _require(self.children_max >= 1, "children_max must be at least 1")
         _require(self.neighbours >= 1, "neighbours must be at least 1")
         _require(self.fallbacks_max >= 0, "fallbacks_max must not be negative")
+        _require(self.read_on_s >= 0, "read_on must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ class SuperNodeMachine(SuperNodeSide):
         self.cached = BlockSet.full(count) if world.scenario.supernode.is_warm else BlockSet()
         self._carry: dict[type, Callable[[Any], None]] = {
             todo.EnsureSeeded: self._ensure_seeded,
+            todo.StopSeeding: self._stop_seeding,
             todo.TellEdition: self._tell_edition,
             todo.TellFailed: self._tell_failed,
             todo.OfferParents: self._offer,
@@ -68,6 +69,7 @@ class SuperNodeMachine(SuperNodeSide):
             neighbours=options.neighbours,
             children_max=options.children_max,
             fallbacks_max=options.fallbacks_max,
+            read_on_s=options.read_on_s,
             rng=self._rng,
         )
         self.plan = SeedPlan(slots=self.world.scenario.seed_slots, seeded=self.cached)
@@ -77,7 +79,7 @@ class SuperNodeMachine(SuperNodeSide):
         self._subscribers: dict[HostId, LinkedMachine] = {}
         self._news = BlockSet()
         self._is_repeating = False
-        self._is_reading = False
+        self._is_reading = self._is_stopping = False
         self._life = object()  # what was planned in an earlier life does not happen
         self.world.timeline.after(TICK_S, self._tick, self._life)
 
@@ -116,6 +118,7 @@ class SuperNodeMachine(SuperNodeSide):
         for grant in [grant for grant, since in self._since_s.items() if since < limit_s]:
             del self._since_s[grant]
             self._give(self.plan.decline(grant.host_id, grant.block_index, now_s=now_s))
+        self._handle(sn.Ticked())
         self.world.timeline.after(TICK_S, self._tick, life)
 
     # --- sessions
@@ -157,7 +160,7 @@ class SuperNodeMachine(SuperNodeSide):
     def _handle(self, event: sn.Event) -> None:
         if not self.is_up:
             return
-        self.world.ledger.supernode_messages += 1
+        self.world.ledger.supernode_messages += not isinstance(event, sn.Ticked)
         for instruction in self.scheduler.handle(event, now_s=self.world.timeline.now_s):
             self._carry[type(instruction)](instruction)
         if self.world.is_checked:
@@ -212,7 +215,14 @@ class SuperNodeMachine(SuperNodeSide):
             self._is_reading = True
             self._read_next(self._life)
 
+    def _stop_seeding(self, _: todo.StopSeeding) -> None:
+        self._is_stopping = True  # with the block that is on its way
+
     def _read_next(self, life: object) -> None:
+        if self._is_stopping:
+            self._is_reading = self._is_stopping = False
+            self._handle(sn.SeedStopped(task_id=self.world.edition.task_id))
+            return
         missing = [i for i in range(self.world.scenario.block_count) if i not in self.cached]
         if missing:
             self._source.read(
@@ -231,7 +241,7 @@ class SuperNodeMachine(SuperNodeSide):
         """The source gives no answer, however often it was asked."""
         if life is not self._life:
             return
-        self._is_reading = False
+        self._is_reading = self._is_stopping = False
         failed = sn.SeedFailed(
             task_id=self.world.edition.task_id,
             error="SourceUnreachableError",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from damselfly.core.peer import HostId
-from damselfly.core.task import Edition, EditionId, TaskId
+from damselfly.core.task import Edition, EditionId, TaskId, Validators
 from damselfly.sim.ledger import Ledger
 from damselfly.sim.network import Network
 from damselfly.sim.scenario import Scenario
@@ -57,6 +57,7 @@ class Surroundings:
             task_id=TaskId("f" * 64),
             block_bytes=scenario.cut_bytes,
             size_bytes=scenario.size_bytes,
+            validators=Validators(etag='"imagined"'),
         )
         self.block_count = scenario.block_count
         self.present_count = 0

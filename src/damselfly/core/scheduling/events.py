@@ -60,6 +60,13 @@ class SeedWanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedUnwanted:
+    """The SuperNode itself does not want a task any more: its preheats were cancelled."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EditionOpened:
     """Seeding knows which edition the task has now.
 
@@ -77,6 +84,13 @@ class EditionOpened:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedEnded:
     """Seeding has read all there is; from here on a join asks the cache again."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedStopped:
+    """Seeding reads no further, as it was told; what was read is kept."""
 
     task_id: TaskId
 
@@ -160,18 +174,26 @@ class SourceAsked:
     task_id: TaskId
 
 
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """A second has passed, more or less."""
+
+
 Event = (
     HostConnected
     | HostLost
     | HostHolds
     | PeerJoined
     | SeedWanted
+    | SeedUnwanted
     | EditionOpened
     | SeedEnded
+    | SeedStopped
     | SeedFailed
     | AccessAnswered
     | PeerProgressed
     | PeerComplained
     | PeerLeft
     | SourceAsked
+    | Ticked
 )

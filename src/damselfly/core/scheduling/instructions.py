@@ -19,6 +19,13 @@ class EnsureSeeded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopSeeding:
+    """Read no further what nobody wants, and say when that has stopped; what was read stays."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskAccess:
     """Ask the source whether it gives a task to what a host shows; once for each credential."""
 
@@ -83,5 +90,12 @@ class BanHost:
 
 
 Instruction = (
-    EnsureSeeded | AskAccess | TellEdition | OfferParents | TellFailed | AnswerSource | BanHost
+    EnsureSeeded
+    | StopSeeding
+    | AskAccess
+    | TellEdition
+    | OfferParents
+    | TellFailed
+    | AnswerSource
+    | BanHost
 )

@@ -8,10 +8,9 @@ Which block comes from whom is for the peers; which child gets which seed block 
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import assert_never
 
-from damselfly.core.access import WINDOW_S, Access, Credential
+from damselfly.core.access import WINDOW_S, Access
 from damselfly.core.peer import SUPERNODE, Host, HostId
 from damselfly.core.scheduling.admission import RETRY_AFTER_S, Blame, SourceBudget
 from damselfly.core.scheduling.events import (
@@ -27,8 +26,11 @@ from damselfly.core.scheduling.events import (
     PeerProgressed,
     SeedEnded,
     SeedFailed,
+    SeedStopped,
+    SeedUnwanted,
     SeedWanted,
     SourceAsked,
+    Ticked,
 )
 from damselfly.core.scheduling.holdings import Holdings
 from damselfly.core.scheduling.instructions import (
@@ -37,10 +39,13 @@ from damselfly.core.scheduling.instructions import (
     BanHost,
     EnsureSeeded,
     Instruction,
+    StopSeeding,
     TellEdition,
     TellFailed,
 )
+from damselfly.core.scheduling.lingering import READ_ON_S, Lingering
 from damselfly.core.scheduling.offering import Offering
+from damselfly.core.scheduling.task_state import TaskState
 from damselfly.core.swarm import FAR_LINKS_MAX, IMPORTERS, Peer, Swarm
 from damselfly.core.task import EditionId, TaskId
 from damselfly.core.topology import Location  # noqa: TC001  # as its neighbours
@@ -48,43 +53,6 @@ from damselfly.core.topology import Location  # noqa: TC001  # as its neighbours
 # So many credentials may be refused before all who wait are told so: each costs a request,
 # and a content that is not there is refused to all.
 REFUSALS_MAX = 16
-
-
-@dataclass(slots=True)
-class _Task:
-    """What the scheduler knows of a task.
-
-    Attributes:
-        waiting: {host: its join} of those that no edition was told yet.
-        asking: {credential: {host: its join}} of those about whom the source is being asked.
-        shown: {host: what it showed}, of all of these.
-        refused: What the source refused since it last gave the whole.
-        joined: Hosts in a swarm of this task, and the edition they were told.
-        current: The edition that is being seeded; None when a join must ask the cache.
-        is_asked: Seeding was asked for and has not answered yet.
-    """
-
-    budget: SourceBudget
-    waiting: dict[HostId, PeerJoined] = field(default_factory=dict)
-    joined: dict[HostId, EditionId] = field(default_factory=dict)
-    asking: dict[Credential, dict[HostId, PeerJoined]] = field(default_factory=dict)
-    shown: dict[HostId, Credential] = field(default_factory=dict)
-    refused: set[Credential] = field(default_factory=set)
-    current: EditionOpened | None = None
-    is_asked: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody wants it any more, and nothing goes on for it."""
-        is_wanted = self.waiting or self.joined or any(self.asking.values())
-        return not (is_wanted or self.is_asked or self.current or self.budget.granted)
-
-    def forget(self, host_id: HostId) -> None:
-        """A host wants it no more."""
-        self.waiting.pop(host_id, None)
-        self.shown.pop(host_id, None)
-        for joins in self.asking.values():
-            joins.pop(host_id, None)
 
 
 class Scheduler:
@@ -103,10 +71,12 @@ class Scheduler:
         children_max: int = 64,
         fallbacks_max: int = 2,
         access_window_s: float = WINDOW_S,
+        read_on_s: float = READ_ON_S,
         rng: random.Random,
     ) -> None:
         self._access = Access(window_s=access_window_s)
         self._fallbacks_max = fallbacks_max
+        self._lingering = Lingering(read_on_s=read_on_s)
         self._blame = Blame()
         self._offering = Offering(
             neighbours=neighbours, children_max=children_max, blame=self._blame, rng=rng
@@ -115,7 +85,7 @@ class Scheduler:
         self._vacant: list[tuple[Swarm, Location]] = []
         self.hosts: dict[HostId, Host] = {}
         self.swarms: dict[EditionId, Swarm] = {}
-        self._tasks: dict[TaskId, _Task] = {}
+        self._tasks: dict[TaskId, TaskState] = {}
         self.holdings = Holdings()
 
     def handle(self, event: Event, *, now_s: float) -> list[Instruction]:
@@ -138,9 +108,11 @@ class Scheduler:
                 return self._on_peer_joined(event, now_s)
             case SeedWanted():
                 return self._on_seed_wanted(event)
+            case SeedUnwanted():
+                return self._on_seed_unwanted(event)
             case EditionOpened():
                 return self._on_edition_opened(event, now_s)
-            case SeedEnded():
+            case SeedEnded() | SeedStopped():
                 return self._on_seed_ended(event)
             case SeedFailed():
                 return self._on_seed_failed(event)
@@ -154,6 +126,8 @@ class Scheduler:
                 return self._on_peer_left(event)
             case SourceAsked():
                 return self._on_source_asked(event, now_s)
+            case Ticked():
+                return self._on_ticked(now_s)
             case _:
                 assert_never(event)
 
@@ -172,6 +146,7 @@ class Scheduler:
             assert all(len(peer.neighbours) <= links_max for peer in swarm.peers.values())
         for task in self._tasks.values():
             assert not task.waiting or task.is_asked
+            assert not task.is_stopping or (task.is_asked and task.current is None)
 
     # --- hosts
 
@@ -213,9 +188,9 @@ class Scheduler:
 
     # --- tasks
 
-    def _task(self, task_id: TaskId) -> _Task:
+    def _task(self, task_id: TaskId) -> TaskState:
         if task_id not in self._tasks:
-            self._tasks[task_id] = _Task(SourceBudget(self._fallbacks_max))
+            self._tasks[task_id] = TaskState(SourceBudget(self._fallbacks_max))
         return self._tasks[task_id]
 
     def _forget_if_empty(self, task_id: TaskId) -> None:
@@ -240,13 +215,42 @@ class Scheduler:
     def _on_seed_wanted(self, event: SeedWanted) -> list[Instruction]:
         """Seed a task that nobody waits for; who joins meanwhile takes part in it."""
         task = self._task(event.task_id)
+        task.is_wished = not task.is_stopping
         if task.current is not None or task.is_asked:
-            return []  # it is being seeded already
+            return []  # it is being seeded already, or about to stop, and must be wanted anew
         task.is_asked = True
         return [EnsureSeeded(task_id=event.task_id, host_id=SUPERNODE)]
 
+    def _on_seed_unwanted(self, event: SeedUnwanted) -> list[Instruction]:
+        """Whoever cancels a preheat does not try again: it stops at once, if no host wants it."""
+        task = self._tasks.get(event.task_id)
+        if task is not None:
+            task.is_wished = False
+            if task.is_read_in_vain:
+                return self._stop(event.task_id, task)
+            self._forget_if_empty(event.task_id)
+        return []
+
+    def _on_ticked(self, now_s: float) -> list[Instruction]:
+        unwanted = [
+            task_id
+            for task_id, task in self._tasks.items()
+            if task.is_read_in_vain and task.can_be_resumed
+        ]
+        instructions: list[Instruction] = []
+        for task_id in self._lingering.due(unwanted, now_s=now_s):
+            instructions += self._stop(task_id, self._tasks[task_id])
+        return instructions
+
+    @staticmethod
+    def _stop(task_id: TaskId, task: TaskState) -> list[Instruction]:
+        task.stop_seeding()
+        return [StopSeeding(task_id=task_id)]
+
     def _on_edition_opened(self, event: EditionOpened, now_s: float) -> list[Instruction]:
         task = self._task(event.edition.task_id)
+        if task.is_stopping:
+            return []
         task.is_asked, task.current = False, event
         if event.accepted is not None:
             self._access.accept(event.edition.task_id, event.accepted, now_s=now_s)
@@ -259,7 +263,7 @@ class Scheduler:
             instructions += self._let_in(task, joined, now_s)
         return instructions
 
-    def _let_in(self, task: _Task, joined: PeerJoined, now_s: float) -> list[Instruction]:
+    def _let_in(self, task: TaskState, joined: PeerJoined, now_s: float) -> list[Instruction]:
         """Admit a host that may have the task; of another one the source is asked."""
         if self._access.may_have(joined.task_id, joined.credential, now_s=now_s):
             return self._admit(task, joined, now_s)
@@ -284,10 +288,14 @@ class Scheduler:
         self._forget_if_empty(event.task_id)
         return instructions
 
-    def _on_seed_ended(self, event: SeedEnded) -> list[Instruction]:
+    def _on_seed_ended(self, event: SeedEnded | SeedStopped) -> list[Instruction]:
         task = self._task(event.task_id)
-        task.current = None
-        task.refused.clear()
+        task.end_seeding()
+        if isinstance(event, SeedEnded):
+            task.refused.clear()
+        if task.waiting:  # they came when it was told to stop
+            task.is_asked = True
+            return [EnsureSeeded(task_id=event.task_id, host_id=next(iter(task.waiting)))]
         self._forget_if_empty(event.task_id)
         return []
 
@@ -298,16 +306,16 @@ class Scheduler:
         of_broken = [host_id for host_id, joined in task.joined.items() if joined == broken]
         if (another := self._another(task, event, of_broken)) is not None:
             refused = [host for host in task.waiting if task.shown.get(host) == event.refused]
-            task.is_asked = True
+            task.is_asked, task.is_stopping, task.is_wished = True, False, False
             seeded = EnsureSeeded(task_id=event.task_id, host_id=another)
             return [*self._fail(task, event, refused), seeded]
-        task.is_asked, task.current = False, None
+        task.end_seeding()
         told = [*task.waiting, *of_broken]
         for host_id in of_broken:
             self._leave_swarm(task, host_id)
         return self._fail(task, event, told)
 
-    def _another(self, task: _Task, event: SeedFailed, joined: list[HostId]) -> HostId | None:
+    def _another(self, task: TaskState, event: SeedFailed, joined: list[HostId]) -> HostId | None:
         """Return a host that shows something else than what the source refused."""
         if event.refused is None:
             return None
@@ -317,7 +325,9 @@ class Scheduler:
         hosts = (*task.waiting, *joined)
         return next((host for host in hosts if task.shown.get(host) not in task.refused), None)
 
-    def _fail(self, task: _Task, event: SeedFailed, hosts: Iterable[HostId]) -> list[Instruction]:
+    def _fail(
+        self, task: TaskState, event: SeedFailed, hosts: Iterable[HostId]
+    ) -> list[Instruction]:
         """Tell hosts that they do not get the task, and forget that they want it."""
         told = list(hosts)
         for host_id in told:
@@ -358,7 +368,7 @@ class Scheduler:
 
     # --- swarms
 
-    def _admit(self, task: _Task, joined: PeerJoined, now_s: float) -> list[Instruction]:
+    def _admit(self, task: TaskState, joined: PeerJoined, now_s: float) -> list[Instruction]:
         assert task.current is not None
         host_id, edition = joined.host_id, task.current.edition
         held_count = joined.held_count if joined.edition_id == edition.edition_id else 0
@@ -434,7 +444,7 @@ class Scheduler:
             self.holdings.remove(host_id, swarm.edition.edition_id)
             self._remove_peer(swarm, host_id)
 
-    def _leave_swarm(self, task: _Task, host_id: HostId) -> None:
+    def _leave_swarm(self, task: TaskState, host_id: HostId) -> None:
         edition_id = task.joined.pop(host_id, None)
         swarm = self.swarms.get(edition_id) if edition_id else None
         if swarm is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from damselfly.core.access import Credential
@@ -13,9 +14,10 @@ from damselfly.core.scheduling.events import (
     Event,
     SeedEnded,
     SeedFailed,
+    SeedStopped,
 )
 from damselfly.core.scheduling.scheduler import Scheduler
-from damselfly.core.task import TaskSpec
+from damselfly.core.task import TaskId, TaskSpec
 from damselfly.errors import (
     DamselflyError,
     DigestMismatchError,
@@ -81,6 +83,8 @@ class Seeder:
         self._metrics = metrics
         self._tasks = tasks
         self._handle = handle
+        self._running: dict[TaskId, asyncio.Task[None]] = {}
+        self._stopping: set[TaskId] = set()
 
     # --- contents
 
@@ -89,12 +93,24 @@ class Seeder:
         pace = self._host_warming.pace_of(host_id, spec)
         is_live = host_id != SUPERNODE and pace is None
         name = f"seed {spec.task_id[:12]}"
-        seeding = self._tasks.create_task(self._seed(spec, host_id, is_live=is_live), name=name)
-        if not is_live:
-            self._warming.on_begun(spec.task_id, seeding, pace)
-
-    async def _seed(self, spec: TaskSpec, host_id: HostId, *, is_live: bool) -> None:
         listener = SeedListener(self, self._authorising.credential_of(spec))
+        seeding = self._tasks.create_task(
+            self._seed(spec, listener, host_id, is_live=is_live), name=name
+        )
+        # Not in the task itself: one that is cancelled at once never begins.
+        seeding.add_done_callback(partial(self._on_done, spec, listener))
+        self._running[spec.task_id] = seeding
+        if pace is not None:
+            self._warming.on_begun(spec.task_id, pace)
+
+    def stop(self, task_id: TaskId) -> None:
+        """Read a task no further, and say so when that has stopped."""
+        self._stopping.add(task_id)
+        self._running[task_id].cancel()
+
+    async def _seed(
+        self, spec: TaskSpec, listener: SeedListener, host_id: HostId, *, is_live: bool
+    ) -> None:
         try:
             with self._pacing.live() if is_live else contextlib.nullcontext():
                 if host_id == SUPERNODE:
@@ -103,11 +119,10 @@ class Seeder:
                 entry = await self._obtain(spec, listener, host_id)
         except DamselflyError as exc:
             log.warning("seed_failed", task=spec.task_id, url=spec.display_url, reason=str(exc))
-            self._end(spec, listener, exc)
-        except asyncio.CancelledError:
-            self._end(spec, listener, DamselflyError("its preheat was cancelled"))
-            raise
+            self._forget(spec.task_id)
+            self._end(spec, listener, self._failed(spec, exc), exc)
         else:
+            self._forget(spec.task_id)
             listener.tell()
             self._count_asked(entry.edition.size_bytes or 0, listener.seeded_bytes)
             self._feeds.seal(entry.edition.edition_id)
@@ -129,11 +144,35 @@ class Seeder:
             log.exception("seeding_broke", task=spec.task_id)
             raise DamselflyError(f"a bug of ours ended the seeding: {exc!r}") from exc
 
-    def _end(self, spec: TaskSpec, listener: SeedListener, error: DamselflyError) -> None:
-        self._handle(self._failed(spec, error))
+    def _on_done(self, spec: TaskSpec, listener: SeedListener, seeding: asyncio.Task[None]) -> None:
+        if not seeding.cancelled():
+            return
+        is_stopped = self._forget(spec.task_id)
+        error = DamselflyError("nobody wants it" if is_stopped else "the SuperNode stops")
+        log.info("seed_stopped", task=spec.task_id, url=spec.display_url, reason=str(error))
+        event = SeedStopped(task_id=spec.task_id) if is_stopped else self._failed(spec, error)
+        self._end(spec, listener, event, error, is_stopped=is_stopped)
+
+    def _forget(self, task_id: TaskId) -> bool:
+        """A seeding has ended; say whether it was told to stop."""
+        del self._running[task_id]
+        is_stopped = task_id in self._stopping
+        self._stopping.discard(task_id)
+        return is_stopped
+
+    def _end(
+        self,
+        spec: TaskSpec,
+        listener: SeedListener,
+        event: Event,
+        error: DamselflyError,
+        *,
+        is_stopped: bool = False,
+    ) -> None:
+        self._handle(event)
         listener.give_up()
         self._feeds.end_unwanted(self._scheduler.swarms.__contains__, task_id=spec.task_id)
-        self._warming.on_ended(spec, error)
+        self._warming.on_ended(spec, error, is_stopped=is_stopped)
 
     def _count_asked(self, size_bytes: int, seeded_bytes: int) -> None:
         """Count the bytes of a task that was asked for: those that were here, and the others."""

@@ -18,8 +18,10 @@ from damselfly.core.scheduling.events import (
     PeerJoined,
     PeerLeft,
     PeerProgressed,
+    SeedUnwanted,
     SeedWanted,
     SourceAsked,
+    Ticked,
 )
 from damselfly.core.scheduling.instructions import (
     AnswerSource,
@@ -28,6 +30,7 @@ from damselfly.core.scheduling.instructions import (
     EnsureSeeded,
     Instruction,
     OfferParents,
+    StopSeeding,
     TellEdition,
     TellFailed,
 )
@@ -100,7 +103,9 @@ class SuperNode:
             rate_bytes_per_s=options.preheat.rate_bytes_per_s,
             trickle_bytes_per_s=TRICKLE_SHARE * options.assumed_link_rate_bytes_per_s,
         )
-        self.warming = Warming(store, seeding, begin=self._begin_seeding)
+        self.warming = Warming(
+            store, seeding, begin=self._begin_seeding, give_up=self._give_up_seeding
+        )
         self.host_warming = HostWarming(
             hosts=lambda: list(self._scheduler.hosts.values()), post=self._post
         )
@@ -291,6 +296,8 @@ class SuperNode:
         match instruction:
             case EnsureSeeded():
                 self._start_seeding(instruction)
+            case StopSeeding():
+                self._seeder.stop(instruction.task_id)
             case AskAccess():
                 self._seeder.ask_access(self._specs[instruction.host_id][instruction.task_id])
             case TellEdition():
@@ -363,6 +370,9 @@ class SuperNode:
         self._handle(SeedWanted(task_id=spec.task_id))
         return specs.pop(spec.task_id, None) is None
 
+    def _give_up_seeding(self, task_id: TaskId) -> None:
+        self._handle(SeedUnwanted(task_id=task_id))
+
     def _start_seeding(self, instruction: EnsureSeeded) -> None:
         host_id = instruction.host_id
         specs = self._specs[host_id]
@@ -376,6 +386,7 @@ class SuperNode:
         """Take back grants that nobody used, and end what nobody wants, until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
+            self._handle(Ticked())
             self.feeds.expire_grants()
             self.feeds.end_unwanted(self._scheduler.swarms.__contains__)
             self._metrics.tasks.set(len(self.feeds))
@@ -399,5 +410,6 @@ def _scheduler(options: SuperNodeOptions, rng: random.Random) -> Scheduler:
         children_max=options.children_max,
         fallbacks_max=options.source.fallbacks_max,
         access_window_s=options.source.access_window_s,
+        read_on_s=options.read_on_s,
         rng=rng,
     )

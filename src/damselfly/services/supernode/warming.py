@@ -27,17 +27,24 @@ class _End:
     Attributes:
         spec: With which its source was asked.
         error: Why it failed; None: it did not.
+        is_stopped: It was read no further, nobody having wanted it.
     """
 
     spec: TaskSpec
     error: DamselflyError | None
+    is_stopped: bool
 
 
 class Warming:
     """The SuperNode's own wishes."""
 
     def __init__(
-        self, store: BlockStore, seeding: Seeding, *, begin: Callable[[TaskSpec], bool]
+        self,
+        store: BlockStore,
+        seeding: Seeding,
+        *,
+        begin: Callable[[TaskSpec], bool],
+        give_up: Callable[[TaskId], None],
     ) -> None:
         """Make it.
 
@@ -45,14 +52,15 @@ class Warming:
             store: Where contents go.
             seeding: Gets them.
             begin: Seeds a task unless that goes on already; says whether it began.
+            give_up: Told of a task that no wish wants any more.
         """
         self._store = store
         self._seeding = seeding
         self._begin = begin
+        self._give_up = give_up
         self._waiting: dict[TaskId, list[asyncio.Future[_End]]] = defaultdict(list)
-        # {task: its pace, and the seeding}, of seedings that were begun for a wish alone.
+        # {task: its pace}, of seedings that were begun for a wish alone.
         self._paces: dict[TaskId, Pace] = {}
-        self._seedings: dict[TaskId, asyncio.Task[None]] = {}
         self._sizes: dict[TaskId, int] = {}  # of those, as their manifests tell them, or -1
 
     async def seed(self, spec: TaskSpec, pace: Pace, *, size_bytes: int = -1) -> StoredEdition:
@@ -72,7 +80,7 @@ class Warming:
             error = end.error
             if error is None:
                 return self._whole(spec)
-            if end.spec.headers == spec.headers:
+            if end.spec.headers == spec.headers and not end.is_stopped:
                 break
         assert error is not None
         raise error
@@ -90,16 +98,9 @@ class Warming:
             waiting = self._waiting.get(task_id, [])
             if end in waiting:
                 waiting.remove(end)
-                self._give_up(task_id)
-
-    def _give_up(self, task_id: TaskId) -> None:
-        """Stop a seeding that was begun for wishes alone, if none is left."""
-        if self._waiting[task_id]:
-            return
-        del self._waiting[task_id]
-        pace = self._paces.get(task_id)
-        if pace is not None and not pace.is_lifted and task_id in self._seedings:
-            self._seedings[task_id].cancel()
+                if not waiting:
+                    del self._waiting[task_id]
+                    self._give_up(task_id)
 
     def _whole(self, spec: TaskSpec) -> StoredEdition:
         entries = self._store.editions_of(spec.task_id)
@@ -111,13 +112,9 @@ class Warming:
 
     # --- what the SuperNode tells
 
-    def on_begun(
-        self, task_id: TaskId, seeding: asyncio.Task[None], pace: Pace | None = None
-    ) -> None:
-        """A seeding began for a wish; with a pace, for one of a host that was told to have it."""
-        self._seedings[task_id] = seeding
-        if pace is not None:
-            self._paces[task_id] = self._seeding.asking.pacers[task_id] = pace
+    def on_begun(self, task_id: TaskId, pace: Pace) -> None:
+        """A seeding began for a host that was told to have it, and not for who waits."""
+        self._paces[task_id] = self._seeding.asking.pacers[task_id] = pace
 
     def size_of(self, task_id: TaskId) -> int:
         """Return the length of a task that is wanted, -1 if nobody knows it."""
@@ -128,16 +125,17 @@ class Warming:
         if (pace := self._paces.get(task_id)) is not None:
             pace.lift()
 
-    def on_ended(self, spec: TaskSpec, error: DamselflyError | None) -> None:
+    def on_ended(
+        self, spec: TaskSpec, error: DamselflyError | None, *, is_stopped: bool = False
+    ) -> None:
         """A seeding ended, whoever wanted it."""
-        self._seedings.pop(spec.task_id, None)
         self._sizes.pop(spec.task_id, None)
         if (pace := self._paces.pop(spec.task_id, None)) is not None:
             del self._seeding.asking.pacers[spec.task_id]
             pace.end()
         for end in self._waiting.pop(spec.task_id, []):
             if not end.done():
-                end.set_result(_End(spec, error))
+                end.set_result(_End(spec, error, is_stopped))
 
     def progress(self, task_id: TaskId) -> tuple[int, int]:
         """Return how many bytes of a task are here, and of how many; -1: nobody knows."""
