@@ -34,7 +34,7 @@ from engines.swarm import BIN, Swarm, settings_of
 from network import SEED, Network, a_network, shell
 from preheat_events import send_events, some_blobs
 from pull_parts import MB, REPOSITORY, Skopeo, a_registry, an_image, at_most, line, size_of
-from pull_rollout import REGISTRY_PORT, SUPERNODE_PORT, start_swarm
+from pull_rollout import REGISTRY_PORT, SUPERNODE_PORT, a_registry_at_the_seed, start_swarm
 
 SECRET = "of-the-bench"  # token and secret of all that is started here
 ASK_S = 0.05
@@ -203,13 +203,7 @@ def hosts(arguments: argparse.Namespace) -> Iterator[str]:
         contextlib.ExitStack() as stack,
     ):
         folder = Path(name)
-        with a_registry(folder, "127.0.0.1:0") as beside:
-            pusher = Pusher(beside.url)
-            pusher.push(REPOSITORY, ["v1"], made)
-            pusher.close()
-        within = ("ip", "netns", "exec", network.space(SEED))
-        listen = f"{network.address[SEED]}:{REGISTRY_PORT}"
-        registry = stack.enter_context(a_registry(folder, listen, within))
+        registry = stack.enter_context(a_registry_at_the_seed(folder, network, made))
         start_swarm(folder, network, registry, stack)
         while len(in_space(network, "GET", "/api/v1/hosts")["hosts"]) < arguments.hosts:
             time.sleep(0.1)

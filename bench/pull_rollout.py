@@ -40,18 +40,24 @@ def _measure(arguments: argparse.Namespace, *, is_direct: bool) -> Iterator[str]
         contextlib.ExitStack() as stack,
     ):
         folder = Path(name)
-        with a_registry(folder, "127.0.0.1:0") as beside:  # the network cannot be reached from here
-            pusher = Pusher(beside.url)
-            pusher.push(REPOSITORY, ["v1"], made)
-            pusher.close()
-        within = ("ip", "netns", "exec", network.space(SEED))
-        listen = f"{network.address[SEED]}:{REGISTRY_PORT}"
-        registry = stack.enter_context(a_registry(folder, listen, within))
+        registry = stack.enter_context(a_registry_at_the_seed(folder, network, made))
         mirrors = {} if is_direct else start_swarm(folder, network, registry, stack)
         size_mb = size_of(made) / MB
         yield f"{arguments.hosts} hosts, {arguments.rate} Mbit/s links, {size_mb:.0f} MB"
         use_memory(folder, COPIES_PER_HOST * arguments.hosts * size_of(made))
         yield from _numbers(network, registry, made, mirrors, folder)
+
+
+@contextlib.contextmanager
+def a_registry_at_the_seed(folder: Path, network: Network, made: Image) -> Iterator[Registry]:
+    """Run a registry with an image where the network's seed is."""
+    with a_registry(folder, "127.0.0.1:0") as beside:  # the network cannot be reached from here
+        pusher = Pusher(beside.url)
+        pusher.push(REPOSITORY, ["v1"], made)
+        pusher.close()
+    within = ("ip", "netns", "exec", network.space(SEED))
+    with a_registry(folder, f"{network.address[SEED]}:{REGISTRY_PORT}", within) as registry:
+        yield registry
 
 
 def start_swarm(

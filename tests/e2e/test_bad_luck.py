@@ -57,11 +57,14 @@ async def test_source_that_resets_midway_is_resumed_by_range(
     assert all(each.startswith("bytes=") for each in ranges[1:])
 
 
-async def test_source_without_range_that_resets_midway_is_read_again(
-    site: Site, source: FakeSource, daemon: Running
+@pytest.mark.parametrize(
+    "kind", [{"no_ranges": True}, {"chunked": True}], ids=["rangeless", "chunked"]
+)
+async def test_source_that_cannot_resume_and_resets_midway_is_read_again(
+    site: Site, source: FakeSource, daemon: Running, kind: dict[str, bool]
 ) -> None:
     data = content(4 * MIB)
-    source.add("/f", data, reset_after_bytes=2 * MIB, reset_count=1, no_ranges=True)
+    source.add("/f", data, reset_after_bytes=2 * MIB, reset_count=1, **kind)
 
     ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
 
@@ -258,18 +261,6 @@ async def test_full_disk_of_the_supernode_lets_hosts_go_to_the_source_in_turn(
     # The SuperNode tries again and again, and gives up midway; the hosts go one after the other.
     assert len(source.given_whole) == 3
     assert all(one[1] < other[0] for one, other in pairwise(sorted(source.given_whole)))
-
-
-async def test_source_of_unknown_length_that_resets_midway_is_read_again(
-    site: Site, source: FakeSource, daemon: Running
-) -> None:
-    data = content(4 * MIB)
-    source.add("/f", data, reset_after_bytes=2 * MIB, reset_count=1, chunked=True)
-
-    ended = await dfget(source.url("/f"), "-O", site.path("out"), "--socket", daemon.socket)
-
-    assert ended.code == 0, ended.err
-    assert site.path("out").read_bytes() == data
 
 
 async def test_source_that_resets_and_has_another_etag_then_gives_the_new_content(

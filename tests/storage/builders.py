@@ -112,6 +112,14 @@ def a_disk_store(
         store.close()
 
 
+@contextmanager
+def a_killed_store(root: Path, *, boot_id: str = "boot-1") -> Iterator[DiskStore]:
+    """Give a store that ends as by SIGKILL: files closed by the kernel, nothing written."""
+    store = DiskStore(root, boot_id=boot_id, now_wall_s=HandClock())
+    yield store
+    store.abandon()
+
+
 def folder_of(store_root: Path, edition: Edition) -> Path:
     """Return where the documentation says that an entry lies."""
     task_id = edition.task_id

@@ -1,8 +1,6 @@
 """A start believes the catalog if it may, and finds by itself what the catalog may not know."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from storage.builders import (
     a_block,
     a_content,
     a_disk_store,
+    a_killed_store,
     an_edition,
     fill,
     folder_of,
@@ -24,18 +23,6 @@ from storage.builders import (
 )
 
 CONTENT = a_content()
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@contextmanager
-def a_killed_store(root: Path, *, boot_id: str = "boot-1") -> Iterator[DiskStore]:
-    store = DiskStore(root, boot_id=boot_id, now_wall_s=HandClock())
-    yield store
-    store.abandon()
 
 
 def names_in(store: DiskStore) -> set[str]:

@@ -46,11 +46,6 @@ class TestDiskStore(BlockStoreContract):
             )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 # --- the folder
 
 

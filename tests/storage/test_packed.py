@@ -51,11 +51,6 @@ class TestPackedDiskStore(BlockStoreContract):
             )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 def words(size_bytes: int = CONTENT_BYTES) -> bytes:
     """Return a content that compresses."""
     rng = random.Random(0)

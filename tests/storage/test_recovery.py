@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import blake3
@@ -19,16 +17,15 @@ import pytest
 from damselfly.core.blocks import BlockSet, Span
 from damselfly.core.digest import Digest
 from damselfly.core.task import Edition, Validators
-from damselfly.storage.disk import DiskStore
 from damselfly.storage.disk_entry import DiskEntry
 from damselfly.storage.journal import RECORD_BYTES, Record
 from storage.builders import (
     BLOCK_BYTES,
     CONTENT_BYTES,
-    HandClock,
     a_block,
     a_content,
     a_disk_store,
+    a_killed_store,
     an_edition,
     fill,
     folder_of,
@@ -37,19 +34,6 @@ from storage.builders import (
 )
 
 CONTENT = a_content()
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@contextmanager
-def a_killed_store(root: Path, *, boot_id: str = "boot-1") -> Iterator[DiskStore]:
-    """Give a store that ends as by SIGKILL: files closed by the kernel, nothing written."""
-    store = DiskStore(root, boot_id=boot_id, now_wall_s=HandClock())
-    yield store
-    store.abandon()
 
 
 def left_behind(root: Path, *, but: tuple[int, ...] = (), is_sealed: bool = False) -> Path:
