@@ -193,13 +193,15 @@ async def test_a_supernode_elsewhere_is_asked_by_its_address_and_token(site: Sit
 async def test_a_folder_at_rest_can_be_looked_at_and_changed(site: Site) -> None:
     file = site.path("a.bin")
     file.write_bytes(DATA)
-    folder = site.path("cache")
-    folder.mkdir(mode=0o700)
-    here = ("--data", str(folder))
+    both = site.path("cache")  # as `damselfly up` has it
+    folder = both / "daemon"
+    folder.mkdir(mode=0o700, parents=True)
+    here = ("--data", str(both))
 
     imported = await cache("import", str(file), *here)
     assert imported.code == 0, imported.err
-    assert "imported" in (await cache("ls", *here)).out
+    assert "imported" in (listed := (await cache("ls", *here)).out)
+    assert f"1 edition, 3.0 MiB in {folder}" in listed
     assert (await cache("export", DIGEST, str(site.path("copy")), *here)).code == 0
     assert site.path("copy").read_bytes() == DATA
     spoil(folder)
@@ -227,6 +229,7 @@ async def test_bad_input_gets_one_clear_sentence(site: Site) -> None:
         (("export", "http://x.invalid/", str(site.folder), *here), 3, "name a file"),
         (("ls", "--socket", str(site.path("no.sock"))), 33, "daemon"),
         (("ls", "--supernode", "here", "--socket", str(site.path("no.sock"))), 31, "SuperNode"),
+        (("ls", "--data", str(site.path("nowhere"))), 43, "no such folder"),
         (("ls", "--supernode", "127.0.0.1:1"), 31, "127.0.0.1:1"),
         (("pin", "--supernode", "http://x.invalid/", "x"), 2, "no HOST:PORT"),
         (("ls", "--supernode", "127.0.0.1:1", *here), 2, "another cache"),

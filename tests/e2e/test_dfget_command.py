@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import random
 import re
 import signal
@@ -132,3 +133,51 @@ async def test_output_that_nobody_reads_is_no_failure(site: Site) -> None:
 
         assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
         assert output.read_bytes() == DATA
+
+
+@pytest.mark.parametrize("way", ["daemon", "peer", "direct"])
+async def test_standard_output_takes_the_content_and_nothing_else(site: Site, way: str) -> None:
+    text = base64.b64encode(DATA).decode()
+    async with FakeSource() as source:
+        source.add("/f", text.encode())
+        supernode = await site.supernode()
+        daemon = await site.daemon("host", supernode.address)
+        where = {
+            "daemon": ("--socket", daemon.socket),
+            "peer": ("--supernode", supernode.address),
+            "direct": (),
+        }[way]
+        temporary = site.path("temporary")
+        temporary.mkdir()
+        command = (str(BIN / "dfget"), source.url("/f"), "-O", "-", *where)
+
+        ended = await run(*command, env={"TMPDIR": str(temporary)})
+
+        assert ended.code == 0, ended.err
+        assert ended.out == text
+        assert ended.err.splitlines()[-1].startswith("/dev/stdout: 8.0 MiB in ")
+        assert list(temporary.iterdir()) == []
+
+
+async def test_a_pipe_is_written_into_and_stays(site: Site) -> None:
+    data = DATA[:10_000]  # has room in a pipe
+    async with FakeSource() as source:
+        source.add("/f", data)
+        pipe = site.path("pipe")
+        os.mkfifo(pipe)
+        with os.fdopen(os.open(pipe, os.O_RDWR), "rb") as reader:
+            ended = await dfget(source.url("/f"), "-O", pipe)
+
+            assert ended.code == 0, ended.err
+            assert reader.read(len(data)) == data
+        assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("flag", ["--json", "--recursive"])
+async def test_what_standard_output_cannot_take_is_refused_at_once(flag: str) -> None:
+    url = "http://127.0.0.1:9/f/"
+
+    ended = await run(str(BIN / "dfget"), url, "-O", "-", flag)
+
+    assert ended.code == 2
+    assert ("standard output" if flag == "--json" else "need a folder") in ended.err + ended.out

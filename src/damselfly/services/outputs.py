@@ -1,10 +1,17 @@
 """Outputs: files that a user asked for. Each appears whole or not at all.
 
 `dfget`, many files as one, `cache export` and the Python client all put them in place here.
+
+A device, a pipe or what this process has open cannot appear, and nothing may take its place:
+root who writes to /dev/null shall have it still. The whole content, checked, is written into it.
 """
 
 import contextlib
+import fcntl
 import os
+import re
+import shutil
+import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -17,11 +24,46 @@ if TYPE_CHECKING:
     from damselfly.storage.store import StoredEdition  # not for dfget
 
 READ_BYTES: Final = 1 << 20
-NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+STANDARD_OUTPUT: Final = "/dev/stdout"
+
+_OPEN_HERE: Final = re.compile(r"/dev/(stdout|stderr)|(?:/dev|/proc/self)/fd/([0-9]{1,6})")
+_STANDARD: Final = {"stdout": 1, "stderr": 2}
+
+
+def is_stream(path: str) -> bool:
+    """Say whether a path names what is written into, and not a file that can be put in place."""
+    if _open_here(path) is not None:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def may_write(stream: str) -> bool:
+    """Say whether a stream, see `is_stream`, takes anything from us."""
+    number = _open_here(stream)
+    if number is None:
+        return os.access(stream, os.W_OK)
+    try:
+        flags = fcntl.fcntl(number, fcntl.F_GETFL)
+    except OSError:
+        return False
+    return flags & os.O_ACCMODE != os.O_RDONLY
+
+
+def _open_here(path: str) -> int | None:
+    """Return which descriptor of this process a path names, None: it is none of them."""
+    found = _OPEN_HERE.fullmatch(path)
+    if found is None:
+        return None
+    standard, number = found.groups()
+    return _STANDARD[standard] if standard else int(number)
 
 
 class Output:
-    """A file beside the output that becomes it, by rename.
+    """A file beside the output that becomes it, by rename; or a stream, see `is_stream`.
 
     Whatever goes wrong, what was there before is still there, and nothing else.
     """
@@ -29,6 +71,7 @@ class Output:
     def __init__(self, path: str) -> None:
         folder, name = os.path.split(path)
         self._path = path
+        self._is_stream = is_stream(path)
         self._part = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.damselfly-part")
 
     def place(self, content_path: str) -> str:
@@ -37,6 +80,10 @@ class Output:
         Raises:
             OutputError: It cannot be written.
         """
+        if self._is_stream:
+            with self._file() as stream, open(content_path, "rb") as content:
+                shutil.copyfileobj(content, stream, READ_BYTES)
+            return "copy"
         with self._whole():
             how = place(content_path, self._part)
             self._open_to_others()
@@ -49,6 +96,12 @@ class Output:
             OutputError: It cannot be written.
             StorageDamagedError: The entry is not what it was.
         """
+        if self._is_stream:
+            layout = entry.edition.layout
+            with self._file() as stream:
+                for index in range(layout.block_count):
+                    stream.write(entry.read_span(layout.span(index)))
+            return "copy"
         with self._whole():
             how = entry.place(self._part)
             self._open_to_others()
@@ -60,7 +113,7 @@ class Output:
         Raises:
             OutputError: It cannot be written, or the stream ended early.
         """
-        with self._whole(), open(self._part, "xb") as file:
+        with self._file() as file:
             left = size_bytes
             while left and (data := content.read(min(left, READ_BYTES))):
                 file.write(data)
@@ -74,14 +127,8 @@ class Output:
         Raises:
             OutputError: It cannot be written.
         """
-        with self._whole():
-            file = os.open(self._part, NEW, 0o666)
-            try:
-                left = memoryview(data)
-                while left:  # a disk that fills up takes a part first, and then says so
-                    left = left[os.write(file, left) :]
-            finally:
-                os.close(file)
+        with self._file() as file:
+            file.write(data)
 
     def _open_to_others(self) -> None:
         """Give a link the rights of a new file: the cache's folder is closed, its files may be."""
@@ -90,18 +137,44 @@ class Output:
         os.chmod(self._part, 0o666 & ~mask)
 
     @contextlib.contextmanager
+    def _file(self) -> Iterator[BinaryIO]:
+        """Give what to write into."""
+        if self._is_stream:
+            with self._told(), open(self._opened(), "wb") as stream:
+                yield stream
+        else:
+            with self._whole(), open(self._part, "xb") as file:
+                yield file
+
+    def _opened(self) -> int:
+        """Return a descriptor of the stream.
+
+        What this process has open is not opened anew, which would cut off what is in it already.
+        """
+        if (number := _open_here(self._path)) is not None:
+            return os.dup(number)
+        return os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:
+        with self._told():
+            try:
+                yield
+                os.replace(self._part, self._path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._part)
+                raise
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say of the output what goes wrong with it."""
         try:
             yield
-            os.replace(self._part, self._path)
-        except BaseException as exc:
-            with contextlib.suppress(OSError):
-                os.unlink(self._part)
-            if isinstance(exc, OSError):
-                raise OutputError(path=self._path, reason=exc.strerror or str(exc)) from exc
-            if isinstance(exc, OutputError):
-                raise OutputError(path=self._path, reason=exc.reason) from exc
-            raise
+        except OSError as exc:
+            raise OutputError(path=self._path, reason=exc.strerror or str(exc)) from exc
+        except OutputError as exc:
+            raise OutputError(path=self._path, reason=exc.reason) from exc
 
 
 def take_from(client: LocalClient, finished: DownloadFinished, path: str) -> None:

@@ -19,12 +19,14 @@ from damselfly.errors import (
     DaemonUnreachableError,
     OutputError,
     RemoteProtocolError,
+    StorageUnusableError,
     SuperNodeUnreachableError,
     UsageError,
 )
+from damselfly.faces.cli.output import named
 from damselfly.faces.cli.progress import size_text
 from damselfly.faces.cli.supernode_client import SuperNodeClient
-from damselfly.services.outputs import Output
+from damselfly.services.outputs import Output, is_stream
 from damselfly.services.places import daemon_sockets, data_folder
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.cache_messages import (
@@ -183,7 +185,7 @@ def cache_at(socket: str, folder: str, supernode: str, token_file: str = "") -> 
         UsageError: What is said of it means two of them.
         DaemonUnreachableError: Nobody answers there, and there is no folder.
         SuperNodeUnreachableError: The same, of the SuperNode's.
-        StorageUnusableError: The folder is not ours, or in use.
+        StorageUnusableError: The folder is not there, not ours, or in use.
     """
     if supernode not in ("", HERE):
         if socket or folder:
@@ -194,6 +196,7 @@ def cache_at(socket: str, folder: str, supernode: str, token_file: str = "") -> 
     if socket:
         sockets, folder = [socket], ""
     elif folder:
+        folder = _folder_in(folder, part)
         sockets = [os.path.join(folder, name) for name in ("daemon.sock", "supernode.sock")]
     else:
         folder = data_folder(part)
@@ -209,6 +212,14 @@ def cache_at(socket: str, folder: str, supernode: str, token_file: str = "") -> 
     if of_supernode:
         raise SuperNodeUnreachableError(address=where, reason=reason)
     raise DaemonUnreachableError(socket=where, reason=reason)
+
+
+def _folder_in(folder: str, part: str) -> str:
+    """Return the folder of a cache: itself, or the part's in one as `damselfly up` has it."""
+    if not os.path.isdir(folder):
+        raise StorageUnusableError(path=folder, reason="there is no such folder")
+    of_part = os.path.join(folder, part)
+    return of_part if os.path.isdir(of_part) else folder
 
 
 def _print_json(value: object) -> None:
@@ -232,9 +243,10 @@ def ls(
     now = wall_s()
     for task in listing.tasks:
         typer.echo(_row(task, now))
+    noun = "edition" if len(listing.tasks) == 1 else "editions"
     quota = f" of {size_text(listing.quota_bytes)}" if listing.quota_bytes else ""
     typer.echo(
-        f"{len(listing.tasks)} editions, {size_text(listing.used_bytes)}{quota} in {listing.data}"
+        f"{len(listing.tasks)} {noun}, {size_text(listing.used_bytes)}{quota} in {listing.data}"
     )
 
 
@@ -376,9 +388,10 @@ def export(
     data: Folder = "",
     supernode: OfSuperNode = "",
 ) -> None:
-    """Copy a cached content to a file."""
-    folder = os.path.dirname(output) or "."
-    if os.path.isdir(output) or not os.path.isdir(folder):
-        raise OutputError(path=output, reason="name a file in a folder that is there")
-    cache_at(socket, data, supernode).export_to(name, Output(output))
-    typer.echo(f"exported to {output}")
+    """Copy a cached content to a file; `-` is standard output."""
+    path = named(output)
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.path.isdir(folder):
+        raise OutputError(path=path, reason="name a file in a folder that is there")
+    cache_at(socket, data, supernode).export_to(name, Output(path))
+    typer.echo(f"exported to {output}", err=is_stream(path))

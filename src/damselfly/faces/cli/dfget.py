@@ -17,10 +17,10 @@ from damselfly.core.digest import Digest
 from damselfly.core.downloading.sharing import Priority
 from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
 from damselfly.faces.cli.netrc_file import USERS_OWN, netrc_headers
-from damselfly.faces.cli.output import output_path
+from damselfly.faces.cli.output import named, output_path
 from damselfly.faces.cli.pipes import until_reader_leaves
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
-from damselfly.services.outputs import take_from
+from damselfly.services.outputs import STANDARD_OUTPUT, is_stream, take_from
 from damselfly.services.places import daemon_sockets
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
@@ -52,7 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("url", metavar="URL", nargs="?", default="", help="http, https, s3, gs, az, hf, oci, …")
-    add("-O", "--output", metavar="PATH", default="", help="file or folder; default: here")
+    add(
+        "-O",
+        "--output",
+        metavar="PATH",
+        default="",
+        help="file or folder, -: standard output; default: here",
+    )
     add("--digest", metavar="ALG:HEX", default="", help="what it must hash to, as sha256:…")
     add("--header", metavar="'K: V'", action="append", default=[], help="for the source; repeat")
     netrc = parser.add_mutually_exclusive_group()
@@ -174,6 +180,10 @@ def _get(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
     is_many = arguments.recursive or arguments.from_file or _is_image(request.url)
     output = "" if is_many else output_path(arguments.output, request.url)
+    if is_many and is_stream(named(arguments.output)):
+        raise UsageError(f"many files need a folder, and -O {arguments.output} is none")
+    if arguments.json and output == STANDARD_OUTPUT:
+        raise UsageError("--json prints to standard output, where the content would go")
     client = _client(arguments)
     if client is None and not arguments.supernode and arguments.no_source:
         text = "--no-source needs a daemon or --supernode: there is nobody else to ask"

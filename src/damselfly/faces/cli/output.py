@@ -4,15 +4,25 @@ import os
 from urllib.parse import unquote, urlsplit
 
 from damselfly.errors import OutputError
+from damselfly.services.outputs import STANDARD_OUTPUT, is_stream, may_write
+
+
+def named(asked: str) -> str:
+    """Return what a user means by an output: `-` is standard output."""
+    return STANDARD_OUTPUT if asked == "-" else asked
 
 
 def output_path(asked: str, url: str) -> str:
     """Return the path to write: as asked, in a folder by the name in the URL.
 
     Raises:
-        OutputError: There is no such folder, or no name.
+        OutputError: There is no such folder, no name, or it may not be written to.
     """
-    path = asked or "."
+    path = named(asked) or "."
+    if is_stream(path):
+        if not may_write(path):
+            raise OutputError(path=path, reason="you may not write to it")
+        return path
     if os.path.isdir(path):
         name = os.path.basename(unquote(urlsplit(url).path))
         if name in ("", ".", "..") or "/" in name or "\0" in name:

@@ -2,13 +2,15 @@
 
 The store is a folder `.NAME.damselfly` in the output's folder, on the same file system, so
 that the finished content only needs a link. It stays when the download is
-interrupted: the next one with the same output goes on with its blocks.
+interrupted: the next one with the same output goes on with its blocks. Of an output that is no
+file, such as standard output, it is a temporary folder, and goes in any case.
 """
 
 import asyncio
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from damselfly.core.peer import HostId
 from damselfly.errors import OutputError, StorageUnusableError
 from damselfly.services.hosting.peer_host import PeerHostOptions, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
-from damselfly.services.outputs import Output
+from damselfly.services.outputs import Output, is_stream
 from damselfly.services.stores import open_store
 from damselfly.storage.disk import DiskStore
 from damselfly.telemetry.metrics import Metrics
@@ -36,7 +38,8 @@ async def download(
         DamselflyError: Whatever ended it without content. What came is kept beside the output.
     """
     request.spec()  # a request that makes no sense shall leave no folder
-    folder = state_folder(output)
+    is_lasting = not is_stream(output)
+    folder = state_folder(output) if is_lasting else Path(tempfile.mkdtemp(prefix="damselfly-"))
     store = await asyncio.to_thread(_open, folder, output)
     is_done = False
     try:
@@ -51,7 +54,7 @@ async def download(
                 await asyncio.to_thread(where.place_entry, entry)
             is_done = True
     finally:
-        await asyncio.to_thread(_close, store, folder, is_done=is_done)
+        await asyncio.to_thread(_close, store, folder, is_lasting=is_lasting and not is_done)
     return finished
 
 
@@ -83,8 +86,8 @@ def _open(folder: Path, output: str) -> DiskStore:
         raise
 
 
-def _close(store: DiskStore, folder: Path, *, is_done: bool) -> None:
-    if not is_done and store.used_bytes():
+def _close(store: DiskStore, folder: Path, *, is_lasting: bool) -> None:
+    if is_lasting and store.used_bytes():
         store.close()
         return
     store.abandon()  # nobody needs to find what goes now
