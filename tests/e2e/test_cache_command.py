@@ -181,8 +181,8 @@ async def test_a_supernode_elsewhere_is_asked_by_its_address_and_token(site: Sit
         (("ls", *there), 4, "preheat.token_file"),
         (("rm", DIGEST, *there), 4, "preheat.token_file"),
         (("rm", "nothing", *shown), 7, "is not cached"),
-        (("import", str(file), *there), 2, "import it there"),
-        (("export", DIGEST, str(site.path("o")), *there), 2, "export it there"),
+        (("import", str(file), *there), 2, "on its own host"),
+        (("export", DIGEST, str(site.path("o")), *there), 2, "on its own host"),
     ]:
         ended = await cache(*arguments)
         assert (ended.code, words in ended.err) == (code, True), (arguments, ended)

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, NoReturn, Protocol, TypeVar
+from typing import Annotated, BinaryIO, Final, Protocol, TypeVar
 
 import msgspec
 import typer
@@ -59,6 +59,12 @@ OfSuperNode = Annotated[
         metavar="HOST:PORT",
     ),
 ]
+OfSuperNodeHere = Annotated[
+    str,
+    typer.Option(
+        "--supernode", help="`here`: the SuperNode's cache, not the daemon's.", metavar="here"
+    ),
+]
 TokenFile = Annotated[
     str,
     typer.Option("--token-file", help="For HOST:PORT; else DAMSELFLY_API_TOKEN.", metavar="FILE"),
@@ -74,6 +80,10 @@ class Cache(Protocol):
 
     def order(self, order: CacheOrder) -> CacheChanged:
         """Have something done with entries."""
+
+
+class CacheHere(Cache, Protocol):
+    """A cache of this host, into which something can be put, and taken out of it."""
 
     def import_file(self, order: ImportOrder, file: BinaryIO) -> CacheChanged:
         """Put a file in."""
@@ -146,7 +156,6 @@ class CacheElsewhere:
     """The cache of a SuperNode that is asked by its API."""
 
     def __init__(self, address: str, *, token_file: str) -> None:
-        self._address = address
         self._client = SuperNodeClient(address, token_file=token_file)
 
     def cache(self) -> CacheListing:
@@ -158,18 +167,6 @@ class CacheElsewhere:
         body = msgspec.json.encode(order)
         return _converted(self._client.ask("POST", API, body, timeout_s=None), CacheChanged)
 
-    def import_file(self, order: ImportOrder, file: BinaryIO) -> NoReturn:  # noqa: ARG002  # of none
-        """Say that only the machine itself may."""
-        raise self._refusal("import it there, or at a daemon, which tells its SuperNode")
-
-    def export_to(self, name: str, output: Output) -> NoReturn:  # noqa: ARG002  # of none
-        """Say that only the machine itself may."""
-        raise self._refusal("export it there, or get it with dfget")
-
-    def _refusal(self, instead: str) -> UsageError:
-        what = "nothing is put into a cache or taken out of it from elsewhere"
-        return UsageError(f"--supernode {self._address}: {what}; {instead}")
-
 
 def _converted(told: object, kind: type[T]) -> T:
     try:
@@ -178,19 +175,30 @@ def _converted(told: object, kind: type[T]) -> T:
         raise RemoteProtocolError(f"no message about a cache: {exc}") from exc
 
 
-def cache_at(socket: str, folder: str, supernode: str, token_file: str = "") -> Cache:
+def cache_at(socket: str, folder: str, supernode: str, token_file: str) -> Cache:
     """Return the cache that is meant.
 
     Raises:
         UsageError: What is said of it means two of them.
+        DamselflyError: As `cache_here`.
+    """
+    if supernode in ("", HERE):
+        return cache_here(socket, folder, supernode)
+    if socket or folder:
+        raise UsageError("--supernode HOST:PORT names another cache than --socket and --data")
+    return CacheElsewhere(supernode, token_file=token_file)
+
+
+def cache_here(socket: str, folder: str, supernode: str) -> CacheHere:
+    """Return the cache of this host that is meant.
+
+    Raises:
+        UsageError: It is elsewhere.
         DaemonUnreachableError: Nobody answers there, and there is no folder.
         SuperNodeUnreachableError: The same, of the SuperNode's.
         StorageUnusableError: The folder is not there, not ours, or in use.
     """
-    if supernode not in ("", HERE):
-        if socket or folder:
-            raise UsageError("--supernode HOST:PORT names another cache than --socket and --data")
-        return CacheElsewhere(supernode, token_file=token_file)
+    _require_here(supernode)
     of_supernode = bool(supernode)
     part = "supernode" if of_supernode else "daemon"
     if socket:
@@ -212,6 +220,15 @@ def cache_at(socket: str, folder: str, supernode: str, token_file: str = "") -> 
     if of_supernode:
         raise SuperNodeUnreachableError(address=where, reason=reason)
     raise DaemonUnreachableError(socket=where, reason=reason)
+
+
+def _require_here(supernode: str) -> None:
+    """Say that nothing is put in or taken out elsewhere, before anything is read for it."""
+    if supernode not in ("", HERE):
+        raise UsageError(
+            f"--supernode {supernode}: files are put into a cache and taken out of it on its own "
+            "host; do it there, import at a daemon, or get it with dfget"
+        )
 
 
 def _folder_in(folder: str, part: str) -> str:
@@ -347,10 +364,11 @@ def import_(
     digest: Annotated[str, typer.Option(help="What it must hash to.", metavar="ALG:HEX")] = "",
     socket: SocketPath = "",
     data: Folder = "",
-    supernode: OfSuperNode = "",
+    supernode: OfSuperNodeHere = "",
     as_json: AsJson = False,
 ) -> None:
     """Put a file into the cache, and so into the swarm, without any source."""
+    _require_here(supernode)
     if url and digest:
         raise UsageError("--url names the task by its URL, --digest by its content: choose one")
     try:
@@ -362,7 +380,7 @@ def import_(
                 digest=told, size_bytes=size_bytes, url=url, tag=tag, name=Path(file).name
             )
             spec = order.spec()  # what is wrong with it is said before anything is sent
-            changed = cache_at(socket, data, supernode).import_file(order, opened)
+            changed = cache_here(socket, data, supernode).import_file(order, opened)
     except OSError as exc:
         raise UsageError(f"cannot read {file}: {exc.strerror or exc}") from exc
     if as_json:
@@ -386,12 +404,12 @@ def export(
     *,
     socket: SocketPath = "",
     data: Folder = "",
-    supernode: OfSuperNode = "",
+    supernode: OfSuperNodeHere = "",
 ) -> None:
     """Copy a cached content to a file; `-` is standard output."""
     path = named(output)
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or not os.path.isdir(folder):
         raise OutputError(path=path, reason="name a file in a folder that is there")
-    cache_at(socket, data, supernode).export_to(name, Output(path))
+    cache_here(socket, data, supernode).export_to(name, Output(path))
     typer.echo(f"exported to {output}", err=is_stream(path))
