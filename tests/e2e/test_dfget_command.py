@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,30 @@ async def test_help_lists_each_exit_code_once() -> None:
         if isinstance(value, type) and issubclass(value, errors.DamselflyError)
     }
     assert sorted(listed) == sorted({0, 130} | known)
+
+
+@pytest.mark.parametrize("program", ["dfget", "damselfly"])
+async def test_version_and_short_help_are_where_people_look(program: str) -> None:
+    version = await run(str(BIN / program), "--version")
+    short, long = [await run(str(BIN / program), flag) for flag in ("-h", "--help")]
+
+    assert (version.code, short.code, long.code) == (0, 0, 0)
+    assert version.out.split()[-1] == metadata.version("damselfly")
+    assert short.out == long.out != ""
+
+
+async def test_an_empty_content_came_from_nowhere(site: Site) -> None:
+    async with FakeSource() as source:
+        source.add("/f", b"")
+
+        ended = await run(
+            *(str(BIN / "dfget"), source.url("/f"), "-O", str(site.path("out"))),
+            *("-H", "X-One: 1"),
+        )
+
+        assert ended.code == 0, ended.err
+        assert re.fullmatch(r".*/out: 0 B in \S+ s", ended.err.splitlines()[-1])
+        assert all(headers["X-One"] == "1" for headers in source.headers_seen)
 
 
 async def test_output_that_nobody_reads_is_no_failure(site: Site) -> None:

@@ -60,7 +60,14 @@ def _parser() -> argparse.ArgumentParser:
         help="file or folder, -: standard output; default: here",
     )
     add("--digest", metavar="ALG:HEX", default="", help="what it must hash to, as sha256:…")
-    add("--header", metavar="'K: V'", action="append", default=[], help="for the source; repeat")
+    add(
+        "--header",
+        "-H",
+        metavar="'K: V'",
+        action="append",
+        default=[],
+        help="for the source; repeat",
+    )
     netrc = parser.add_mutually_exclusive_group()
     netrc.add_argument(
         "--netrc", "-n", action="store_true", help=f"user and password as {USERS_OWN} has them"
@@ -94,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--exclude", metavar="'*.X'", action="append", default=[], help="not these")
     add("--json", action="store_true", help="one object at the end, on standard output")
     add("--quiet", "-q", action="store_true", help="no progress")
+    add("--version", action="store_true", help="print it, and do nothing else")
     return parser
 
 
@@ -239,8 +247,8 @@ def _report(
         received = finished.size_bytes - finished.bytes_by.cache
         rate = f" ({size_text(received / max(finished.seconds, 0.001))}/s)" if received else ""
         text = f"{output}: {size_text(finished.size_bytes)} in {finished.seconds:.1f} s{rate}"
-        text += f", {providers_text(finished.bytes_by)}"
-        print(text, file=sys.stderr)
+        parts = [text, providers_text(finished.bytes_by)]
+        print(", ".join(part for part in parts if part), file=sys.stderr)
 
 
 def _print_json(value: object) -> None:
@@ -269,6 +277,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
         is_json = arguments.json
+        if arguments.version:
+            from importlib.metadata import version  # noqa: PLC0415  # 20 ms
+
+            print(f"dfget of damselfly {version('damselfly')}")
+            return 0
         return _get(arguments)
     except DamselflyError as exc:
         return _fail(exc, is_json=is_json)

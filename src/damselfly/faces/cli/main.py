@@ -31,10 +31,10 @@ Part = Callable[[asyncio.Event], Awaitable[None]]
 
 app = typer.Typer(
     name="damselfly",
-    help="Peer-to-peer distribution of container images, models and large files.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 settings_app = typer.Typer(help="What is in force.", no_args_is_help=True)
 app.add_typer(settings_app, name="settings")
@@ -236,6 +236,25 @@ def settings_show(*, config: Config = "") -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(f"damselfly {package_version('damselfly')}")
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001  # as typer calls it
+    if is_asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    is_version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Peer-to-peer distribution of container images, models and large files."""
 
 
 def run() -> NoReturn:

@@ -8,6 +8,7 @@ from damselfly.clock import now_s
 from damselfly.wire.local_messages import DownloadProgress, ProviderBytes
 
 LINE_S = 2.0
+NOTHING = "nothing yet"
 
 
 def size_text(count: float) -> str:
@@ -20,10 +21,10 @@ def size_text(count: float) -> str:
 
 
 def providers_text(by: ProviderBytes) -> str:
-    """Return where bytes came from, the largest first."""
+    """Return where bytes came from, the largest first; empty: none came."""
     named = {"peers": by.peers, "SuperNode": by.supernode, "source": by.source, "cache": by.cache}
     parts = sorted(((count, name) for name, count in named.items() if count), reverse=True)
-    return ", ".join(f"{size_text(count)} from {name}" for count, name in parts) or "nothing yet"
+    return ", ".join(f"{size_text(count)} from {name}" for count, name in parts)
 
 
 class Shown(Protocol):
@@ -73,7 +74,8 @@ class Lines(Quiet):
             return
         self._told_s = now_s()
         of = f" of {size_text(progress.size_bytes)}" if progress.size_bytes >= 0 else ""
-        text = f"{size_text(progress.done_bytes)}{of}: {providers_text(progress.bytes_by)}"
+        providers = providers_text(progress.bytes_by) or NOTHING
+        text = f"{size_text(progress.done_bytes)}{of}: {providers}"
         print(f"dfget: {progress.state}, {text}", file=sys.stderr)
 
 
@@ -116,7 +118,7 @@ class Bar:
             text.append(f" {progress.state}")
         count = progress.parent_count
         parents = f"{count} parent" if count == 1 else f"{count} parents"
-        text.append(f"\n{providers_text(progress.bytes_by)}; {parents}", "dim")
+        text.append(f"\n{providers_text(progress.bytes_by) or NOTHING}; {parents}", "dim")
         self._live.update(text)
 
     def _rate(self, done: int) -> float:

@@ -4,7 +4,7 @@ import re
 from collections import deque
 from typing import Final
 
-from damselfly.faces.cli.progress import providers_text, size_text
+from damselfly.faces.cli.progress import NOTHING, providers_text, size_text
 from damselfly.wire.local_messages import ProviderBytes
 from damselfly.wire.status_messages import DownloadSeen, HostStatus
 
@@ -158,7 +158,7 @@ def lines(status: HostStatus, rates: Rates) -> list[str]:
     told = [
         f"daemon {status.host_id} on {status.address}{place}, up {seconds_text(status.seconds)}",
         supernode_text(status),
-        f"received {size_text(received.total)}: {providers_text(received)}",
+        f"received {size_text(received.total)}: {providers_text(received) or NOTHING}",
         f"sent {size_text(status.sent_bytes)}, {''.join(uploads_texts(status))}",
         "".join(cache_texts(status)),
     ]
@@ -169,7 +169,7 @@ def lines(status: HostStatus, rates: Rates) -> list[str]:
         peers = f"{seen.parent_count} peer{'' if seen.parent_count == 1 else 's'}"
         told.append(
             f"{seen.state} {name_text(seen.url)}: {done_text(seen)}, {size_text(rate)}/s, "
-            f"{peers}; {shares_text(seen.bytes_by) or 'nothing yet'}"
+            f"{peers}; {shares_text(seen.bytes_by) or NOTHING}"
         )
     told += [ended_text(seen) for seen in status.ended_downloads]
     if not status.downloads and not status.ended_downloads:

@@ -150,4 +150,5 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
         print(f"dfget: missing: and {len(outcome.missing) - SHOWN_MAX} more", file=sys.stderr)
     count = "1 file" if outcome.files == 1 else f"{outcome.files} files"
     text = f"{folder}: {count}, {size_text(outcome.size_bytes)} in {seconds:.1f} s"
-    print(f"{text}, {providers_text(outcome.bytes_by)}", file=sys.stderr)
+    parts = [text, providers_text(outcome.bytes_by)]
+    print(", ".join(part for part in parts if part), file=sys.stderr)
