@@ -7,6 +7,7 @@ from damselfly.core.urls import (
     WEB,
     display_url,
     identity_url,
+    is_host_port,
     normalise_url,
     shown_at,
     signature_names,
@@ -121,3 +122,33 @@ def test_credentials_and_filtered_query_name_nothing() -> None:
 )
 def test_signatures_of_the_large_stores_are_known(query: str, names: list[str]) -> None:
     assert list(signature_names(f"https://h/f?{query}")) == names
+
+
+@pytest.mark.parametrize("text", ["sn.example:8002", "10.0.0.1:1", "[::1]:65535", "a_b-c:80"])
+def test_host_and_port(text: str) -> None:
+    assert is_host_port(text)
+
+
+@pytest.mark.parametrize("text", [":8002", "0.0.0.0:0", "[::]:0"])
+def test_anywhere_is_a_place_to_listen_and_not_one_to_reach(text: str) -> None:
+    assert is_host_port(text, is_listening=True)
+    assert not is_host_port(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8002",
+        "host",
+        "host:",
+        "host:x",
+        "host:65536",
+        "host:\u0661",
+        "http://h:1",
+        "::1:80",
+        "a b:1",
+    ],
+)
+def test_what_is_no_host_and_port(text: str) -> None:
+    assert not is_host_port(text, is_listening=True)

@@ -9,7 +9,12 @@ import aiohttp
 import pytest
 
 from damselfly.core.task import TaskSpec
-from damselfly.errors import SourceRefusedError, SuperNodeUnreachableError
+from damselfly.errors import (
+    NAME_UNKNOWN,
+    SourceRefusedError,
+    SourceUnreachableError,
+    SuperNodeUnreachableError,
+)
 from damselfly.transport.session_client import SessionClient
 from damselfly.transport.sources.kinds.files import FileSource
 from damselfly.wire.session_messages import Hello
@@ -21,7 +26,7 @@ AFTER = (("Retry-After", "120"),)
 @pytest.mark.parametrize(
     ("status", "headers", "hint"),
     [
-        (401, (), "it wants credentials; give them with --header"),
+        (401, (), "it wants credentials; dfget gives them with --header, an engine by its login"),
         (404, (), "there is nothing at this address"),
         (410, (), "check the address"),
         (429, (), "it is asked too often; try again later"),
@@ -37,6 +42,14 @@ def test_a_refusal_says_what_to_do(
     error = SourceRefusedError(url=URL, status=status, http_headers=tuple(headers))
 
     assert str(error).startswith(f"source {URL} answered {status}: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [(NAME_UNKNOWN, "check the name, and the DNS of whoever asks it"), ("x", "when it is up")],
+)
+def test_a_name_that_is_unknown_is_not_to_be_waited_for(reason: str, hint: str) -> None:
+    assert str(SourceUnreachableError(url=URL, reason=reason)).endswith(hint)
 
 
 async def test_a_file_in_no_allowed_folder_is_a_matter_of_a_setting(tmp_path: Path) -> None:

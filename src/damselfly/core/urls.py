@@ -34,6 +34,19 @@ _SIGNATURES: Final = (
 NO_TEXT: Final = "\ud800-\udfff"
 _SPACES_AND_CONTROLS = re.compile(rf"[\x00-\x20\x7f{NO_TEXT}]")
 
+_HOST_PORT: Final = re.compile(
+    r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[\w.-]*):(?P<port>[0-9]{1,5})", re.ASCII
+)
+PORT_MAX: Final = 65535
+
+
+def is_host_port(text: str, *, is_listening: bool = False) -> bool:
+    """Say whether a text is `host:port`; to listen, no host and port 0 are any."""
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match["port"]) > PORT_MAX:
+        return False
+    return is_listening or bool(match["host"] and int(match["port"]))
+
 
 def normalise_url(url: str, *, schemes: Collection[str] = ()) -> str:
     """Return the URL in the one form that is compared and asked for.

@@ -61,6 +61,7 @@ from damselfly.errors.caches import (
     NotPermittedError as NotPermittedError,
 )
 from damselfly.errors.providers import (
+    NAME_UNKNOWN as NAME_UNKNOWN,
     BlockCorruptError as BlockCorruptError,
     BlockMissingError as BlockMissingError,
     ParentBusyError as ParentBusyError,

@@ -1,5 +1,7 @@
 """What goes wrong with who gives bytes: sources and parents."""
 
+from typing import Final
+
 from damselfly.errors.root import DamselflyError
 
 
@@ -8,6 +10,9 @@ class SourceError(DamselflyError):
 
     exit_code = 10
     http_status = 502
+
+
+NAME_UNKNOWN: Final = "its name is not known"
 
 
 class SourceUnreachableError(SourceError):
@@ -23,6 +28,8 @@ class SourceUnreachableError(SourceError):
     def __init__(self, *, url: str, reason: str, copy_age_s: float | None = None) -> None:
         self.url, self.reason, self.copy_age_s = url, reason, copy_age_s
         hint = "; try again when it is up"
+        if reason == NAME_UNKNOWN:
+            hint = "; check the name, and the DNS of whoever asks it"
         if copy_age_s is not None:
             hint += (
                 f", or let the setting serve_stale hand out the copy that it confirmed "
@@ -59,7 +66,7 @@ class SourceRefusedError(SourceError):
         if status >= 500:  # noqa: PLR2004
             usual = again if pause else "ask whoever runs it"
         hint = hint or {
-            401: "it wants credentials; give them with --header",
+            401: "it wants credentials; dfget gives them with --header, an engine by its login",
             403: "these credentials may not read it",
             404: "there is nothing at this address",
             416: "it cannot give this range",

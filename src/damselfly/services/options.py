@@ -15,7 +15,7 @@ from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
 from damselfly.core.scheduling.lingering import READ_ON_S
-from damselfly.core.urls import WEB, normalise_url
+from damselfly.core.urls import PORT_MAX, WEB, is_host_port, normalise_url
 from damselfly.errors import UsageError
 from damselfly.transport.sources.accounts import AccountOptions
 from damselfly.wire.registry_paths import parse_registry_name
@@ -24,6 +24,11 @@ from damselfly.wire.registry_paths import parse_registry_name
 def _require(condition: bool, text: str) -> None:  # noqa: FBT001
     if not condition:
         raise ValueError(text)
+
+
+def _require_address(key: str, value: str, *, is_listening: bool = False) -> None:
+    text = f"{key} must be host:port, such as 10.0.0.1:8002, and not {value!r}"
+    _require(is_host_port(value, is_listening=is_listening), text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,6 +364,7 @@ class SuperNodeOptions:
     preheat: PreheatOptions = field(default_factory=PreheatOptions)
 
     def __post_init__(self) -> None:
+        _require_address("listen", self.listen, is_listening=True)
         _require(all(each.name for each in self.registries), "each of registries needs a name")
         _require(not self.encrypt or bool(self.encryption.keys), "encrypt needs encryption.keys")
         _require(self.link_rate_bytes_per_s >= 0, "link_rate_bytes_per_s must not be negative")
@@ -399,8 +405,10 @@ class ProxyOptions:
     rules: tuple[ProxyRule, ...] = USUAL_RULES
 
     def __post_init__(self) -> None:
+        if self.listen:
+            _require_address("listen", self.listen, is_listening=True)
         Networks.parse(self.allow)
-        _require(all(1 <= port <= 65535 for port in self.connect_ports), "ports are 1 to 65535")  # noqa: PLR2004
+        _require(all(1 <= port <= PORT_MAX for port in self.connect_ports), "ports are 1 to 65535")
         _require(self.tunnels_max >= 1, "tunnels_max must be at least 1")
         _require(self.answer_timeout_s > 0, "answer_timeout_s must be positive")
         _require(self.idle_timeout_s > 0, "idle_timeout_s must be positive")
@@ -453,6 +461,10 @@ class DaemonOptions:
     encrypt: tuple[EncryptRule, ...] = ()
 
     def __post_init__(self) -> None:
+        _require_address("listen", self.listen, is_listening=True)
+        for key in ("supernode", "advertise"):
+            if value := getattr(self, key):
+                _require_address(key, value)
         _require(all(each.name for each in self.registries), "each of registries needs a name")
         for label in self.labels:
             _require(is_label(label), f"label {label!r} must be letters, digits and ._=/-")

@@ -4,6 +4,8 @@ import os
 
 import aiohttp
 
+from damselfly.errors import NAME_UNKNOWN
+
 
 def why_it_failed(exc: BaseException) -> str:
     """Return why a request failed, without its URL, which may hold secrets."""
@@ -11,7 +13,7 @@ def why_it_failed(exc: BaseException) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return f"its certificate is not trusted ({exc.certificate_error})"
         case aiohttp.ClientConnectorDNSError():
-            return "its name is not known"
+            return NAME_UNKNOWN
         case aiohttp.ClientSSLError():
             return "TLS failed"
         case aiohttp.ClientConnectorError():

@@ -83,7 +83,10 @@ def parse_registry_path(path: str) -> RegistryPath:
     rest = path.removeprefix("/v2/")
     head, _, reference = rest.rpartition("/")
     name, _, word = head.rpartition("/")
-    if rest == path or word not in set(Kind) - {Kind.BASE}:
+    if rest == path:
+        reason = "its paths begin with /v2/"
+        raise RegistryPathError(code="UNSUPPORTED", reason=reason, status=404)
+    if word not in set(Kind) - {Kind.BASE}:
         raise RegistryPathError(code="UNSUPPORTED", reason="no path of a registry", status=404)
     if len(name) > NAME_CHARS_MAX or not _NAME.fullmatch(name):
         raise RegistryPathError(code="NAME_INVALID", reason="no name of a repository")

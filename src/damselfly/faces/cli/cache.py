@@ -215,7 +215,7 @@ def cache_here(socket: str, folder: str, supernode: str) -> CacheHere:
             return running
     if folder and os.path.isdir(folder):
         return CacheAtRest(folder)
-    reason = "nobody answers there; name its --socket, or the folder of its cache with --data"
+    reason = "nothing listens there; name its --socket, or the folder of its cache with --data"
     where = " or ".join(sockets)
     if of_supernode:
         raise SuperNodeUnreachableError(address=where, reason=reason)

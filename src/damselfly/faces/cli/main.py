@@ -138,7 +138,10 @@ def supernode(
 @app.command()
 def daemon(
     *,
-    supernode: Annotated[str | None, typer.Option(metavar="HOST:PORT")] = None,
+    supernode: Annotated[
+        str | None,
+        typer.Option(help="Of the swarm; without one all comes from sources.", metavar="HOST:PORT"),
+    ] = None,
     data: Data = None,
     listen: Listen = None,
     advertise: Annotated[

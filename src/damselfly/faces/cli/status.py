@@ -31,7 +31,7 @@ def daemon_client(socket: str) -> LocalClient:
     clients = [LocalClient(path) for path in paths if os.path.exists(path)]
     found = next((client for client in clients if client.is_there()), None)
     if found is None:
-        reason = "nobody answers there; start it with `damselfly daemon`, or name its --socket"
+        reason = "nothing listens there; start it with `damselfly daemon`, or name its --socket"
         if any(not os.access(client.path, os.W_OK) for client in clients):
             reason = "you may not write to it; be root, or in the group of its --socket-group"
         raise DaemonUnreachableError(socket=" or ".join(paths), reason=reason)

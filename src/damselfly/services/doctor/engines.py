@@ -41,7 +41,7 @@ def check_engines(scene: Scene) -> list[Finding]:
     host = HostFiles(scene.root)
     there = [engine for engine in Engine if _is_there(host, engine)]
     if not there:
-        return [skipped("engine", "no container engine is installed here")]
+        return [skipped("engine", f"no container engine is installed below {host.root}")]
     return [_finding(scene, host, engine) for engine in there]
 
 

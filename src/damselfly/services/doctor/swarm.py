@@ -63,7 +63,10 @@ def check_proxy(scene: Scene) -> list[Finding]:
     except UnansweredError as exc:
         advice = "look at the daemon's log, and at what else uses this port"
         return [failed("proxy", f"engines get no answer on {address}: {exc}", advice)]
-    return [ok("proxy", f"engines get answers on {address}, {answer.status} to /v2/")]
+    told = f"{answer.status} to /v2/"
+    if answer.status == 401:  # noqa: PLR2004
+        told = "and are asked to log in, as each registry decides"
+    return [ok("proxy", f"engines get answers on {address}, {told}")]
 
 
 def check_session(scene: Scene) -> list[Finding]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, Self
 
+from damselfly.core.urls import is_host_port
 from damselfly.errors import EngineConfigError, UsageError
 
 # Podman and CRI-O have no entry for "every registry"; these are the ones that most images name.
@@ -29,7 +30,7 @@ LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
 _DOCKER_HUB_HOSTS: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 # A name, an IPv4 address or an IPv6 one in brackets; and perhaps a port.
 _ADDRESS: Final = re.compile(
-    r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?",
+    r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -97,8 +98,7 @@ class Wish:
     is_mirror_only: bool = False
 
     def __post_init__(self) -> None:
-        match = _ADDRESS.fullmatch(self.proxy)
-        if match is None or match["port"] is None:
+        if not is_host_port(self.proxy):
             raise UsageError(f"--proxy {self.proxy!r} is not host:port, such as 127.0.0.1:65001")
 
     @property

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from damselfly.core.peer import HostId
-from damselfly.errors import OutputError, StorageUnusableError
+from damselfly.core.urls import is_host_port
+from damselfly.errors import OutputError, StorageUnusableError, UsageError
 from damselfly.services.hosting.peer_host import PeerHostOptions, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
 from damselfly.services.outputs import Output, is_stream
@@ -59,7 +60,13 @@ async def download(
 
 
 def peer_options_of(options: EphemeralOptions) -> PeerHostOptions:
-    """Return what a peer of its own, with a name of its own, is told about itself."""
+    """Return what a peer of its own, with a name of its own, is told about itself.
+
+    Raises:
+        UsageError: Its SuperNode can be at no such address.
+    """
+    if options.supernode and not is_host_port(options.supernode):
+        raise UsageError(f"SuperNode {options.supernode!r} is not host:port, such as 10.0.0.1:8002")
     return PeerHostOptions(
         host_id=HostId(f"e-{secrets.token_hex(8)}"),
         supernode=options.supernode,

@@ -23,6 +23,7 @@ from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.core.urls import host_of
 from damselfly.errors import (
+    NAME_UNKNOWN,
     DamselflyError,
     SourceRefusedError,
     SourceUnreachableError,
@@ -289,7 +290,7 @@ def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
 def _reason_of(exc: Exception) -> str:
     system_error = _system_error_in(exc)
     if isinstance(system_error, socket.gaierror):
-        return "its name is not known"
+        return NAME_UNKNOWN
     if system_error is not None and system_error.errno:
         return os.strerror(system_error.errno).lower()
     return str(getattr(exc, "strerror", "") or type(exc).__name__).lower()

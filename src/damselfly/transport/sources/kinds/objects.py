@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
 from damselfly.errors import (
+    NAME_UNKNOWN,
     DamselflyError,
     SourceError,
     SourceRefusedError,
@@ -263,7 +264,7 @@ def _told(spec: TaskSpec, exc: Exception) -> DamselflyError:
 
 def _unreachable(url: str, text: str) -> SourceError:
     for words, reason in (
-        ("dns", "its name is not known"),
+        ("dns", NAME_UNKNOWN),
         ("refused", "connection refused"),
         ("timed out", "no answer in time"),
         ("certificate", "its certificate is not trusted"),

@@ -1,0 +1,38 @@
+"""Guards settings that cannot be: said at once and by name, not found out later."""
+
+import pytest
+
+from damselfly.errors import UsageError
+from damselfly.services.hosting.ephemeral import peer_options_of
+from damselfly.services.options import (
+    DaemonOptions,
+    EphemeralOptions,
+    ProxyOptions,
+    SuperNodeOptions,
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "value"),
+    [
+        (DaemonOptions, "listen", "65000"),
+        (DaemonOptions, "supernode", "sn.example"),
+        (DaemonOptions, "supernode", "sn.example:0"),
+        (DaemonOptions, "advertise", ":65000"),
+        (ProxyOptions, "listen", "127.0.0.1:65536"),
+        (SuperNodeOptions, "listen", "127.0.0.1:80020"),
+    ],
+)
+def test_addresses_have_a_host_and_a_port(options: type, key: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} must be host:port, .* and not '{value}'"):
+        options(**{key: value})
+
+
+def test_what_is_empty_is_not_wanted() -> None:
+    assert DaemonOptions(proxy=ProxyOptions(listen="")).supernode == ""
+    assert peer_options_of(EphemeralOptions()).supernode == ""
+
+
+def test_a_peer_of_its_own_needs_a_whole_address_too() -> None:
+    with pytest.raises(UsageError, match="'sn' is not host:port"):
+        peer_options_of(EphemeralOptions(supernode="sn"))
