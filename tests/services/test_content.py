@@ -2,7 +2,10 @@
 
 import asyncio
 import hashlib
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,19 +188,6 @@ async def test_refusal_comes_before_any_byte(tmp_path: Path) -> None:
     assert caught.value.http_status == 404
 
 
-def test_stretch_is_sent_in_pieces_unless_it_lies_packed(tmp_path: Path) -> None:
-    path = tmp_path / "content"
-    path.write_bytes(random_bytes(1000, seed=1))
-    with path.open("rb") as file:
-        pieces = list(Stretch(file, 100, 250).pieces(100))
-
-        assert [(each.offset, each.count) for each in pieces] == [(100, 100), (200, 100), (300, 50)]
-        read = b"".join(piece.read_if_cached() or piece.read() for piece in pieces)
-        assert read == random_bytes(1000, seed=1)[100:350]
-    packed = Stretch(None, 100, 250)
-    assert list(packed.pieces(100)) == [packed]
-
-
 async def test_what_is_sent_comes_in_order_and_whole(tmp_path: Path) -> None:
     path = tmp_path / "content"
     path.write_bytes(random_bytes(200_000, seed=1))
@@ -206,3 +196,29 @@ async def test_what_is_sent_comes_in_order_and_whole(tmp_path: Path) -> None:
 
     assert b"".join(bodies) == random_bytes(200_000, seed=1)[100:150_100]
     assert len(bodies) > 1
+
+
+class Counted(ThreadPoolExecutor):
+    """Threads; counts what they are given to do."""
+
+    count = 0
+
+    def submit(self, *args: Any, **named: Any) -> Future[Any]:  # noqa: ANN401  # as its parent
+        self.count += 1
+        return super().submit(*args, **named)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no tmpfs")
+async def test_where_nobody_can_say_what_is_in_memory_few_threads_do_much() -> None:
+    data = random_bytes(3 << 20, seed=1)
+    threads = Counted(1)
+    asyncio.get_running_loop().set_default_executor(threads)
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        file.write(data)
+        file.flush()
+        stretch = Stretch(file, 100, len(data) - 100)
+        bodies = [bytes(each) async for each in stretch.bodies()]
+
+    assert b"".join(bodies) == data[100:]
+    assert max(map(len, bodies)) == 64 << 10
+    assert threads.count <= 3

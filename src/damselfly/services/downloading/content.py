@@ -8,7 +8,7 @@ the whole has been checked. So a content that is not what it promised never gets
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
@@ -18,12 +18,14 @@ from damselfly.core.task import Edition, TaskSpec
 from damselfly.errors import DamselflyError, SourceChangedError, StorageDamagedError
 from damselfly.services.downloading.download_run import DownloadRun
 from damselfly.storage.store import StoredEdition
+from damselfly.wire.codecs.codec import Buffer
 from damselfly.wire.local_messages import ProviderBytes
 from damselfly.wire.packed_block import is_plain
 
 _readers: Final = itertools.count()
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)  # Linux has it
 PIECE_BYTES: Final = 64 << 10  # what a processor's cache holds until the requester has read it
+WAITED_BYTES: Final = 1 << 20  # 16 pieces to a thread's turn; a disk reads as much ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,24 @@ class Stretch:
             raise StorageDamagedError(path=self.file.name, what="it is shorter than it was")
         return data
 
-    async def bodies(self) -> AsyncIterator[bytes | bytearray]:
-        """Yield the bytes in pieces; those that must be waited for are read in threads."""
-        for piece in self.pieces(PIECE_BYTES):
-            data = piece.read_if_cached()
-            yield await asyncio.to_thread(piece.read) if data is None else data
+    async def bodies(self) -> AsyncIterator[Buffer]:
+        """Yield the bytes in pieces.
 
-    def read_if_cached(self) -> bytes | bytearray | None:
+        Those that must be waited for are read in threads, much at a time: each handing over takes
+        longer than to copy a piece, and tmpfs, for one, cannot say what it has in memory.
+        """
+        start = 0
+        while start < self.count:
+            if (data := self._part(start, PIECE_BYTES).read_if_cached()) is not None:
+                start += len(data)
+                yield data
+                continue
+            waited = memoryview(await asyncio.to_thread(self._part(start, WAITED_BYTES).read))
+            start += len(waited)
+            for first in range(0, len(waited), PIECE_BYTES):
+                yield waited[first : first + PIECE_BYTES]
+
+    def read_if_cached(self) -> bytearray | None:
         """Return the bytes, None if that would mean to wait for the disk or to decode them."""
         if self.file is None:
             return None
@@ -74,14 +87,12 @@ class Stretch:
             return None  # not in memory, or a file system that does not know
         return data if count == self.count else None
 
-    def pieces(self, bytes_max: int) -> Iterator["Stretch"]:
-        """Yield it in pieces; what lies packed comes whole, as its block must be opened once."""
+    def _part(self, start: int, bytes_max: int) -> "Stretch":
+        """Return a part; of what lies packed the whole, as its block must be opened once."""
         if self.file is None:
-            yield self
-            return
-        for start in range(0, self.count, bytes_max):
-            count = min(bytes_max, self.count - start)
-            yield replace(self, offset=self.offset + start, count=count)
+            return self
+        count = min(bytes_max, self.count - start)
+        return replace(self, offset=self.offset + start, count=count)
 
 
 class Content:

@@ -16,6 +16,7 @@ from damselfly.services.cache_care.routes import failed
 from damselfly.services.downloading.content import Content, Stretch
 from damselfly.services.downloading.downloads import Downloads
 from damselfly.telemetry.log import get_log
+from damselfly.wire.codecs.codec import Buffer
 from damselfly.wire.local_messages import ContentOpened, decode_request, encode_line
 
 DIGITS_MAX: Final = 19  # 2⁶³ has as many
@@ -98,7 +99,7 @@ class LocalContents:
         return await self._follow(request, line)
 
     async def _follow(
-        self, request: web.Request, told: Callable[[Stretch], AsyncIterator[bytes | bytearray]]
+        self, request: web.Request, told: Callable[[Stretch], AsyncIterator[Buffer]]
     ) -> web.StreamResponse:
         """Answer with what is told of each stretch, as soon as it is there."""
         opened = self._open.get(request.match_info["content_id"])
