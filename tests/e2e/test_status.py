@@ -31,6 +31,8 @@ async def test_status_tells_what_came_from_whom(site: Site) -> None:
         for host in (ann, bob):
             ended = await dfget(url, "-O", site.path("out"), "--socket", host.socket)
             assert ended.code == 0, ended.err
+        again = await dfget(url, "-O", site.path("again"), "--socket", ann.socket)
+        assert again.code == 0, again.err
         missing = await dfget(source.url("/none"), "-O", site.path("x"), "--socket", bob.socket)
         assert missing.code == 12
 
@@ -45,6 +47,7 @@ async def test_status_tells_what_came_from_whom(site: Site) -> None:
     )
     assert sum(finished["bytes_by"].values()) == 9 * MIB
     assert finished["bytes_by"] == told["received_bytes_by"]
+    assert given["cache"]["hit_bytes"] == 9 * MIB
     assert given["sent_bytes"] == told["received_bytes_by"]["peers"]
     assert (failed["state"], "404" in failed["error"]) == ("failed", True)
     assert (told["pid"], told["address"], told["location"]) == (bob.pid, bob.address, "eu/a")

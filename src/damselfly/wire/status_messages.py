@@ -44,6 +44,7 @@ class CacheSeen(msgspec.Struct, kw_only=True, frozen=True):
         quota_bytes: Its limit; 0 is none but the reserve.
         reserve_bytes: What it leaves free on the disk.
         disk_free_bytes: What is free on the disk, the reserve included.
+        hit_bytes: So much was asked for and was here, since the daemon started.
     """
 
     data: str
@@ -52,6 +53,7 @@ class CacheSeen(msgspec.Struct, kw_only=True, frozen=True):
     quota_bytes: int
     reserve_bytes: int
     disk_free_bytes: int
+    hit_bytes: int = 0
 
 
 class HostStatus(msgspec.Struct, kw_only=True, frozen=True):

@@ -236,7 +236,19 @@ def test_connection_is_worth_more_than_the_address() -> None:
 
 
 def test_empty_picture_says_so() -> None:
-    assert drawn(a_status())[-1] == "No downloads yet."
+    assert drawn(a_status())[-1] == "no downloads yet"
+
+
+def test_what_the_cache_gave_is_told() -> None:
+    status = a_status()
+    status = msgspec.structs.replace(
+        status, cache=msgspec.structs.replace(status.cache, hit_bytes=3 * MIB)
+    )
+
+    told = lines(status, rates_of(status))
+
+    assert "cache 512.0 MiB of 1.0 GiB in 9 editions, 4.0 GiB free; gave 3.0 MiB" in told
+    assert told[-1] == drawn(status)[-1] == "no downloads: all that was asked for was in the cache"
 
 
 def test_names_are_what_people_call_them() -> None:

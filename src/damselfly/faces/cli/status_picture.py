@@ -15,6 +15,7 @@ from damselfly.faces.cli.status_text import (
     cropped,
     how_texts,
     name_text,
+    nothing_text,
     saved_text,
     seconds_text,
     share_text,
@@ -85,7 +86,7 @@ def picture(status: HostStatus, rates: Rates, *, width: int, height: int) -> Ren
     if ended:
         parts.append(_ended(ended, columns, width))
     if not shown and not ended:
-        parts.append(Text("No downloads yet.", "grey50"))
+        parts.append(_fitted(width, Text(nothing_text(status), "grey50")))
     return Group(*parts)
 
 

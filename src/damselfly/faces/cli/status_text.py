@@ -134,15 +134,23 @@ def supernode_text(status: HostStatus) -> str:
     return f"SuperNode {status.supernode} {'' if status.is_connected else 'not '}connected"
 
 
-def cache_texts(status: HostStatus) -> tuple[str, str, str]:
-    """Return how full the cache is; of how many editions; and how much is free."""
+def cache_texts(status: HostStatus) -> tuple[str, str, str, str]:
+    """Return how full the cache is; of how many editions; what is free; what it gave."""
     cache = status.cache
     of = f" of {size_text(cache.quota_bytes)}" if cache.quota_bytes else ""
     return (
         f"cache {size_text(cache.used_bytes)}{of}",
         f" in {cache.edition_count} editions",
         f", {size_text(cache.disk_free_bytes)} free",
+        f"; gave {size_text(cache.hit_bytes)}" if cache.hit_bytes else "",
     )
+
+
+def nothing_text(status: HostStatus) -> str:
+    """Return why there is no download to tell of."""
+    if status.cache.hit_bytes:
+        return "no downloads: all that was asked for was in the cache"
+    return "no downloads yet"
 
 
 def uploads_texts(status: HostStatus) -> tuple[str, str]:
@@ -173,7 +181,7 @@ def lines(status: HostStatus, rates: Rates) -> list[str]:
         )
     told += [ended_text(seen) for seen in status.ended_downloads]
     if not status.downloads and not status.ended_downloads:
-        told.append("no downloads yet")
+        told.append(nothing_text(status))
     return told
 
 

@@ -74,4 +74,5 @@ class HostView:
             quota_bytes=options.cache.quota_bytes,
             reserve_bytes=options.cache.reserve_bytes,
             disk_free_bytes=shutil.disk_usage(options.data).free,
+            hit_bytes=int(self._metrics.value("damselfly_cache_asked_bytes_total", outcome="hit")),
         )
