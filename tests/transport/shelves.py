@@ -51,7 +51,8 @@ def secret_file(folder: Path, secret: str) -> str:
 
 
 def sources_with(*accounts: AccountOptions, **options: Any) -> Sources:  # noqa: ANN401
-    return open_sources(SourceOptions(accounts=accounts, stall_timeout_s=10, **options), ())
+    patient = {"connect_timeout_s": 30, "stall_timeout_s": 30}  # of a busy machine, too
+    return open_sources(SourceOptions(accounts=accounts, **patient | options), ())
 
 
 @dataclass
