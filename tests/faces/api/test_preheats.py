@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from damselfly.clock import now_s
 from damselfly.services.options import CacheOptions, PreheatOptions, RegistryOptions, SourceOptions
 from faces.api.asking import an_api, states
 from fakes.registry import FakeRegistry
 from fakes.source import FakeSource, random_bytes
+from services.hosts import a_host
 
 LAYER = random_bytes(1_000_000, seed=1)
 SMALL = random_bytes(100, seed=2)
@@ -337,3 +339,30 @@ async def test_credentials_of_a_job_are_gone_after_a_restart_and_the_job_says_so
 
     assert job["state"] == "failure"
     assert "is not kept over a restart: start it again" in job["error"]
+
+
+@pytest.mark.slow
+async def test_limit_of_a_job_holds_when_it_goes_on_where_another_was_refused(
+    tmp_path: Path,
+) -> None:
+    async with (
+        FakeSource() as source,
+        an_api(tmp_path) as api,
+        a_host(tmp_path, "ann", api.address) as ann,
+    ):
+        content = source.add("/f", LAYER, accepted={"good"}, is_stalled_at_head=True)
+        url = source.url("/f")
+        await api.sees("h-ann")
+        refused = await api.preheat(urls=[url], headers=["Authorization: bad"])
+        await content.has_stalled.wait()
+        job = await api.preheat(
+            urls=[url], headers=["Authorization: good"], target="hosts:h-ann", rate=len(LAYER)
+        )
+        while not ann.downloads.seen.running():
+            await asyncio.sleep(0.01)
+
+        since_s = now_s()
+        content.release()
+        assert (await api.ended(job["id"]))["state"] == "success"
+        assert now_s() - since_s > 0.5
+        assert (await api.ended(refused["id"]))["state"] == "failure"

@@ -83,6 +83,7 @@ class Seeder:
         self._metrics = metrics
         self._tasks = tasks
         self._handle = handle
+        # {task: its seeding}, until the scheduler is told of its end; and those told to stop.
         self._running: dict[TaskId, asyncio.Task[None]] = {}
         self._stopping: set[TaskId] = set()
 
@@ -126,8 +127,8 @@ class Seeder:
             listener.tell()
             self._count_asked(entry.edition.size_bytes or 0, listener.seeded_bytes)
             self._feeds.seal(entry.edition.edition_id)
-            self._handle(SeedEnded(task_id=spec.task_id))
             self._warming.on_ended(spec, None)
+            self._handle(SeedEnded(task_id=spec.task_id))
 
     async def _obtain(self, spec: TaskSpec, listener: SeedListener, by: HostId) -> StoredEdition:
         """Seed; a bug of ours ends this task alone."""
@@ -169,10 +170,10 @@ class Seeder:
         *,
         is_stopped: bool = False,
     ) -> None:
-        self._handle(event)
+        self._warming.on_ended(spec, error, is_stopped=is_stopped)
+        self._handle(event)  # after that, since another seeding may begin, with a pace of its own
         listener.give_up()
         self._feeds.end_unwanted(self._scheduler.swarms.__contains__, task_id=spec.task_id)
-        self._warming.on_ended(spec, error, is_stopped=is_stopped)
 
     def _count_asked(self, size_bytes: int, seeded_bytes: int) -> None:
         """Count the bytes of a task that was asked for: those that were here, and the others."""
