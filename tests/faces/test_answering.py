@@ -1,5 +1,6 @@
 """Guards answers from contents: ranges, first bytes early, a reset instead of a wrong whole."""
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
@@ -162,6 +163,22 @@ async def test_content_of_unknown_length_is_chunked(tmp_path: Path) -> None:
             assert response.content_length is None
             lying.release()
             assert await response.read() == DATA * 9
+
+
+async def test_client_of_old_is_told_the_end_by_the_end_of_the_connection(tmp_path: Path) -> None:
+    async with FakeSource() as source, a_host(tmp_path, "ann") as host:
+        source.add("/file", DATA * 9, chunked=True)
+        wanted = DownloadRequest(url=source.url("/file"))
+        async with a_face(host, wanted) as url, asyncio.timeout(20):
+            address = url.removeprefix("http://").rstrip("/")
+            reader, writer = await asyncio.open_connection(*address.rsplit(":"))
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.read()
+            writer.close()
+
+    assert head.startswith(b"HTTP/1.0 200 ")
+    assert body == DATA * 9
 
 
 async def test_requester_that_leaves_does_not_disturb_others(tmp_path: Path) -> None:

@@ -148,7 +148,6 @@ def _response(
     response.headers[FROM_HEADER] = told_from(content)
     size = content.size_bytes
     if size is None:
-        response.enable_chunked_encoding()
         return response
     response.headers["Accept-Ranges"] = "bytes"
     response.content_length = len(span) if span else size
