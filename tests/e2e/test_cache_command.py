@@ -217,7 +217,7 @@ async def test_bad_input_gets_one_clear_sentence(site: Site) -> None:
     file = site.path("a.bin")
     file.write_bytes(DATA)
     wrong = f"sha256:{'0' * 64}"
-    for arguments, code, words in [
+    expected = [
         (("pin", "http://x.invalid/", *here), 7, "is not cached"),
         (("rm", "nothing", *here), 7, "is not cached"),
         (("import", "/no/such/file", *here), 2, "cannot read"),
@@ -233,7 +233,12 @@ async def test_bad_input_gets_one_clear_sentence(site: Site) -> None:
         (("ls", "--supernode", "127.0.0.1:1"), 31, "127.0.0.1:1"),
         (("pin", "--supernode", "http://x.invalid/", "x"), 2, "no HOST:PORT"),
         (("ls", "--supernode", "127.0.0.1:1", *here), 2, "another cache"),
-    ]:
-        ended = await cache(*arguments)
+    ]
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(cache(*arguments)) for arguments, _, _ in expected]
+
+    for (arguments, code, words), call in zip(expected, running, strict=True):
+        ended = call.result()
         assert (ended.code, words in ended.err) == (code, True), (arguments, ended)
         assert len(ended.err.strip().splitlines()) == 1
