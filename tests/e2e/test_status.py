@@ -81,15 +81,20 @@ async def test_download_under_way_is_seen_and_then_its_end(site: Site) -> None:
 
 async def test_download_that_nobody_waits_for_any_more_was_cancelled(site: Site) -> None:
     async with FakeSource() as source:
-        source.add("/file", random_bytes(4 * MIB, 1), is_stalled_at_head=True)
+        content = source.add("/file", random_bytes(4 * MIB, 1), is_stalled_at_head=True)
         daemon = await site.daemon("ann", (await site.supernode()).address)
-        flags = ("--socket", daemon.socket, "--timeout", "1s")
-        ended = await dfget(source.url("/file"), "-O", site.path("out"), *flags)
-        assert ended.code == 52
+        getting = asyncio.ensure_future(
+            dfget(source.url("/file"), "-O", site.path("out"), "--socket", daemon.socket)
+        )
+        await content.has_stalled.wait()
+        getting.cancel()  # which kills it
+        await asyncio.wait([getting])
 
-        told = await status_of(daemon.socket)
+        async with asyncio.timeout(20):
+            while not (seen := (await status_of(daemon.socket))["ended_downloads"]):
+                await asyncio.sleep(0.05)
 
-    assert [seen["state"] for seen in told["ended_downloads"]] == ["cancelled"]
+    assert [each["state"] for each in seen] == ["cancelled"]
 
 
 async def test_watching_prints_one_object_a_second_when_nobody_looks(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""A fake source, readers of it, one patient, one that waits a tenth of a second; a real bucket."""
+"""A fake source, readers of it, one patient, one that waits a third of a second; a real bucket."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -24,7 +24,7 @@ async def http() -> AsyncIterator[HttpSource]:
 
 @pytest.fixture
 async def impatient() -> AsyncIterator[HttpSource]:
-    source = HttpSource(connect_timeout_s=0.2, stall_timeout_s=0.1)
+    source = HttpSource(connect_timeout_s=0.5, stall_timeout_s=0.3)
     yield source
     await source.close()
 

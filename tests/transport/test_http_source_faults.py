@@ -140,7 +140,7 @@ async def test_a_large_content_that_falls_silent_midway_says_so(
 ) -> None:
     fake.add("/f", random_bytes(4 << 20, seed=7), stall_after_bytes=3 << 20)
 
-    with pytest.raises(SourceUnreachableError, match=r"nothing for 0\.1 s"):
+    with pytest.raises(SourceUnreachableError, match=r"nothing for 0\.3 s"):
         await read_all(impatient, spec_of(fake))
 
 
@@ -149,7 +149,7 @@ async def test_a_source_that_falls_silent_midway_is_unreachable(
 ) -> None:
     fake.add("/f", DATA, stall_after_bytes=1000)
 
-    with pytest.raises(SourceUnreachableError, match=r"nothing for 0\.1 s|no answer in time"):
+    with pytest.raises(SourceUnreachableError, match=r"nothing for 0\.3 s|no answer in time"):
         await read_all(impatient, spec_of(fake))
 
 
