@@ -105,7 +105,7 @@ async def serving(
         try:
             sock = _listening_socket(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104
         except OSError as exc:
-            reason = os.strerror(exc.errno) if exc.errno else str(exc)
+            reason = exc.strerror or str(exc)
             raise AddressInUseError(
                 address=listen, reason=f"{reason.lower()}; choose another address or port"
             ) from exc
