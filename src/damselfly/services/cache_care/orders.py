@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 
 from damselfly.core.blocks import Span
-from damselfly.core.caching.naming import is_meant
+from damselfly.core.caching.naming import EntryName
 from damselfly.core.digest import Digest
 from damselfly.errors import CacheBusyError, NotCachedError, UsageError
 from damselfly.services.options import CacheOptions
@@ -124,17 +124,23 @@ class CacheOrders:
         return CacheChanged(tasks=tuple(map(seen, entries)))
 
     def find(self, name: str) -> StoredEdition:
-        """Return the one whole entry that a name means: of several, the last validated.
+        """Return the one whole entry that a name means.
+
+        Of several, one of the task that it is the URL of, and the last validated.
 
         Raises:
             NotCachedError: There is none.
         """
+        called = EntryName.parse(name)
         whole = [entry for entry in self._meant((name,)) if entry.is_sealed]
         if not whole:
-            raise NotCachedError(name=name, is_part=True)
-        best = max(whole, key=lambda entry: entry.validated_wall_s)
+            raise NotCachedError(name=called.shown, is_part=True)
+        best = max(
+            whole,
+            key=lambda each: (each.edition.task_id == called.task_id, each.validated_wall_s),
+        )
         if (found := self._store.find(best.edition.edition_id)) is None:
-            raise NotCachedError(name=name)
+            raise NotCachedError(name=called.shown)
         return found
 
     def _meant(self, names: Sequence[str]) -> list[StoredEdition]:
@@ -142,10 +148,10 @@ class CacheOrders:
         if not names:
             return [entry for entry in entries if entry.is_sealed]
         meant: dict[str, StoredEdition] = {}
-        for name in names:
+        for name in map(EntryName.parse, names):
             found = [entry for entry in entries if _is_meant(name, entry)]
             if not found:
-                raise NotCachedError(name=name)
+                raise NotCachedError(name=name.shown)
             meant.update((entry.edition.edition_id, entry) for entry in found)
         return list(meant.values())
 
@@ -173,10 +179,9 @@ class CacheOrders:
         return CacheChanged(tasks=tuple(map(seen, entries)), damaged=tuple(damaged))
 
 
-def _is_meant(name: str, entry: StoredEdition) -> bool:
+def _is_meant(name: EntryName, entry: StoredEdition) -> bool:
     edition = entry.edition
-    return is_meant(
-        name,
+    return name.means(
         edition_id=edition.edition_id,
         task_id=edition.task_id,
         digest=str(edition.digest or ""),
