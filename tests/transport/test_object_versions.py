@@ -130,7 +130,7 @@ class TestAmazon:
         self, two: TwoVersions, tmp_path: Path
     ) -> None:
         source = SourceOptions(
-            accounts=(two.shelf.account,), retries_max=0, freshness_window_s=0, negative_window_s=0
+            accounts=(two.shelf.account,), freshness_window_s=0, negative_window_s=0
         )
         async with (
             a_supernode(tmp_path, source) as supernode,

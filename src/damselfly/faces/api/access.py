@@ -58,8 +58,8 @@ class Access:
         if not self._secret:
             if is_open_here and is_loopback(_address(request)):
                 return
-            who = "only this host itself" if is_open_here else "nobody"
-            hint = f"set {self._setting}, since without one {who} may ask"
+            who = "only this host itself may ask" if is_open_here else "nobody may ask for this"
+            hint = f"set {self._setting}, since without one {who}"
             raise AccessDeniedError(what=self._what, hint=hint)
         shown = [*_shown(request), *_signed(request)]
         if in_query:
