@@ -116,6 +116,11 @@ def test_wrong_setting_is_named_with_what_would_be_right(tables: dict[str, Any],
         options_for(SuperNodeOptions, file="file.toml", tables=tables, flags={})
 
 
+def test_a_location_that_is_none_is_refused_at_the_start() -> None:
+    with pytest.raises(SettingsError, match="location 'eu//rack-7' cannot be used"):
+        options_for(DaemonOptions, tables={}, flags={"location": "eu//rack-7"})
+
+
 def test_a_list_of_tables_becomes_options_in_order() -> None:
     rules = [
         {"action": "redirect", "host": "a.example", "redirect_to": "b.example:5000"},

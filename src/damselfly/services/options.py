@@ -15,6 +15,7 @@ from damselfly.core.proxying.encrypting import EncryptRule
 from damselfly.core.proxying.networks import Networks
 from damselfly.core.proxying.rules import RULES_MAX, USUAL_RULES, ProxyRule
 from damselfly.core.scheduling.lingering import READ_ON_S
+from damselfly.core.topology import Location
 from damselfly.core.urls import PORT_MAX, WEB, is_host_port, normalise_url
 from damselfly.errors import UsageError
 from damselfly.transport.sources.accounts import AccountOptions
@@ -465,6 +466,10 @@ class DaemonOptions:
         for key in ("supernode", "advertise"):
             if value := getattr(self, key):
                 _require_address(key, value)
+        try:
+            Location.parse(self.location)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
         _require(all(each.name for each in self.registries), "each of registries needs a name")
         for label in self.labels:
             _require(is_label(label), f"label {label!r} must be letters, digits and ._=/-")

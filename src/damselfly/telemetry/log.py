@@ -2,14 +2,22 @@
 
 import logging
 import sys
+from enum import StrEnum
 from typing import TextIO
 
 import structlog
 
-LEVELS = ("debug", "info", "warning", "error")
+
+class Level(StrEnum):
+    """How much is logged: events of this level and above."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
-def set_up_log(level: str = "info", *, stream: TextIO | None = None) -> None:
+def set_up_log(level: Level = Level.INFO, *, stream: TextIO | None = None) -> None:
     """Send events of at least this level to a stream, standard error by default."""
     out = stream or sys.stderr
     renderer: structlog.types.Processor
@@ -33,7 +41,7 @@ def set_up_log(level: str = "info", *, stream: TextIO | None = None) -> None:
 def set_up_quiet_log() -> None:
     """Log errors alone, inside a program that is not ours, unless it has a log of its own."""
     if not structlog.is_configured():
-        set_up_log("error")
+        set_up_log(Level.ERROR)
 
 
 def get_log() -> structlog.typing.FilteringBoundLogger:

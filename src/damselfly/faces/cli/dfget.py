@@ -171,9 +171,9 @@ def _as_peer(
 
     from damselfly.services.hosting.ephemeral import download  # noqa: PLC0415
     from damselfly.services.options import EphemeralOptions  # noqa: PLC0415
-    from damselfly.telemetry.log import set_up_log  # noqa: PLC0415
+    from damselfly.telemetry.log import Level, set_up_log  # noqa: PLC0415
 
-    set_up_log("error")
+    set_up_log(Level.ERROR)
     supernode = arguments.supernode or ""
     if not supernode and not arguments.quiet:
         text = "no daemon and no SuperNode here (see --socket, --supernode): downloading directly"

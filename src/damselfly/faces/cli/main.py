@@ -24,7 +24,7 @@ from damselfly.faces.cli.status import status
 from damselfly.services.options import DaemonOptions, SuperNodeOptions
 from damselfly.services.places import data_folder
 from damselfly.settings import options_for, read_file, settings_in_force
-from damselfly.telemetry.log import LEVELS, set_up_log
+from damselfly.telemetry.log import Level, set_up_log
 
 O = TypeVar("O")  # noqa: E741  # a class of options
 Part = Callable[[asyncio.Event], Awaitable[None]]
@@ -46,7 +46,9 @@ app.add_typer(keys_app, name="keys")
 Config = Annotated[
     str, typer.Option(help="Settings file.", envvar="DAMSELFLY_CONFIG", metavar="FILE")
 ]
-LogLevel = Annotated[str, typer.Option(help=f"One of {', '.join(LEVELS)}.", metavar="LEVEL")]
+LogLevel = Annotated[
+    Level, typer.Option(help=f"One of {', '.join(Level)}.", metavar="LEVEL", case_sensitive=False)
+]
 Listen = Annotated[
     str | None, typer.Option(help="Where others connect; port 0 is any.", metavar="HOST:PORT")
 ]
@@ -107,7 +109,7 @@ def supernode(
     quota: Quota = None,
     upload_rate: Rate = None,
     config: Config = "",
-    log_level: LogLevel = "info",
+    log_level: LogLevel = Level.INFO,
 ) -> None:
     """Read sources once, seed blocks, and tell hosts who can give them what."""
     from damselfly.faces.api.server import add_api  # noqa: PLC0415  # --help is quick
@@ -162,7 +164,7 @@ def daemon(
     download_rate: Rate = None,
     quota: Quota = None,
     config: Config = "",
-    log_level: LogLevel = "info",
+    log_level: LogLevel = Level.INFO,
 ) -> None:
     """Take part in the swarms for this host."""
     from damselfly.faces.proxy.server import serving_programs  # noqa: PLC0415
@@ -200,7 +202,7 @@ def up(
     listen: Listen = None,
     data: Annotated[str | None, typer.Option(help="Folder of both caches.", metavar="DIR")] = None,
     config: Config = "",
-    log_level: LogLevel = "warning",
+    log_level: LogLevel = Level.WARNING,
 ) -> None:
     """Run a SuperNode and a daemon in one process, with all defaults."""
     from damselfly.faces.cli.up import run_both  # noqa: PLC0415  # --help is quick

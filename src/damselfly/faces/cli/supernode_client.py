@@ -4,6 +4,7 @@ import http.client
 import os
 from typing import Any, Final
 
+from damselfly.core.urls import is_host_port
 from damselfly.errors import SuperNodeUnreachableError, UsageError
 from damselfly.wire.told_errors import revive
 
@@ -30,9 +31,9 @@ class SuperNodeClient:
         """
         import json  # noqa: PLC0415  # --help is quick
 
-        host, _, port = self._address.rpartition(":")
-        if not host or not port.isdecimal():
+        if not is_host_port(self._address):
             raise UsageError(f"{self._address!r} is no HOST:PORT of a SuperNode")
+        host, _, port = self._address.rpartition(":")
         headers = {"Content-Type": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"

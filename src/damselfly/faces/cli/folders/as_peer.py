@@ -13,7 +13,7 @@ from damselfly.services.hosting.peer_host import PeerHost, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
 from damselfly.services.outputs import Output
 from damselfly.services.stores import open_store
-from damselfly.telemetry.log import set_up_log
+from damselfly.telemetry.log import Level, set_up_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
 
@@ -59,7 +59,7 @@ class AsPeer:
 @contextlib.contextmanager
 def running_peer(supernode: str, location: str, state: Path) -> Iterator[AsPeer]:
     """Run a peer inside the block; what it has not finished stays in `state` if that fails."""
-    set_up_log("error")
+    set_up_log(Level.ERROR)
     peer_options = peer_options_of(EphemeralOptions(supernode=supernode, location=location))
     store = open_store(state, CacheOptions(reserve_bytes=0))
     loop = asyncio.new_event_loop()
