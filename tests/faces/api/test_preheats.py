@@ -8,6 +8,7 @@ import pytest
 
 from damselfly.clock import now_s
 from damselfly.services.options import CacheOptions, PreheatOptions, RegistryOptions, SourceOptions
+from damselfly.services.supernode import supernode
 from faces.api.asking import an_api, states
 from fakes.registry import FakeRegistry
 from fakes.source import FakeSource, random_bytes
@@ -284,6 +285,18 @@ async def test_unknown_job_is_not_found(tmp_path: Path) -> None:
         told = [await api.ask("GET", f"/api/v1/preheats/{name}") for name in ("7", "x", "1e3")]
 
     assert [each.status for each in told] == [404, 404, 404]
+
+
+async def test_what_nobody_waits_for_is_held_until_its_seeding_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The SuperNode let go what was whole and wanted by no host, before it knew that it was whole.
+    monkeypatch.setattr(supernode, "TICK_S", 0.0)
+    async with FakeSource() as source, an_api(tmp_path) as api:
+        source.add("/file", FILE)
+        for _ in range(2):  # from the source, and from the cache
+            job = await api.ended((await api.preheat(urls=[source.url("/file")]))["id"])
+            assert job["state"] == "success"
 
 
 async def test_job_is_told_while_it_runs(tmp_path: Path) -> None:

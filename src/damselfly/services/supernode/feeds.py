@@ -27,6 +27,7 @@ class _Feeding:
     entry: StoredEdition
     feed: BlockFeed
     grants: SeedGrants
+    is_seeding: bool = True  # what is whole may be so for a moment before its seeding ends
 
 
 class Feeds:
@@ -75,7 +76,8 @@ class Feeds:
     def begin(self, entry: StoredEdition) -> None:
         """Feed hosts with an edition, and take over its pin."""
         edition_id = entry.edition.edition_id
-        if edition_id in self._feeds:
+        if (feeding := self._feeds.get(edition_id)) is not None:
+            feeding.is_seeding = True
             entry.unpin()  # the feed that runs has its own pin
             return
         grants = SeedGrants(entry, slots=self._slots)
@@ -95,7 +97,9 @@ class Feeds:
 
     def seal(self, edition_id: EditionId) -> None:
         """All blocks are there, and the whole is right."""
-        self._feeds[edition_id].feed.seal()
+        feeding = self._feeds[edition_id]
+        feeding.is_seeding = False
+        feeding.feed.seal()
 
     def subscribe(self, edition_id: EditionId, host_id: HostId) -> None:
         """Tell a host the block list, now and as it grows."""
@@ -112,12 +116,11 @@ class Feeds:
     ) -> None:
         """End what no swarm wants: all that is sealed, or all of a task whose seeding failed."""
         for edition_id, feeding in list(self._feeds.items()):
-            is_over = (
-                feeding.entry.is_sealed
-                if task_id is None
-                else (feeding.entry.edition.task_id == task_id)
-            )
-            if is_over and not is_wanted(edition_id):
+            has_failed = feeding.entry.edition.task_id == task_id
+            if has_failed:
+                feeding.is_seeding = False
+            is_over = feeding.entry.is_sealed and not feeding.is_seeding and task_id is None
+            if (has_failed or is_over) and not is_wanted(edition_id):
                 self._end(edition_id)
 
     def expire_grants(self) -> None:
