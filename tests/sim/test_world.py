@@ -190,6 +190,21 @@ def test_broken_promises_are_found_in_the_books() -> None:
     assert found[0].startswith("host-0 waits forever")
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hosts": 0}, "hosts must be 1 to 1000000"),
+        ({"size_bytes": 1 << 30, "block_bytes": 1}, "hosts times blocks must be at most 500000000"),
+        ({"slots": 65}, "slots must be 1 to 64"),
+    ],
+)
+def test_what_nobody_could_simulate_is_refused_before_memory_is_taken(
+    changes: dict[str, int], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        a_scenario(**changes)
+
+
 @pytest.mark.slow
 def test_same_seed_gives_the_same_text_in_any_process() -> None:
     def told(seed: str, hash_seed: str) -> str:

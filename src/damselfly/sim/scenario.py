@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from damselfly.core.blocks import block_bytes_for
 from damselfly.core.scheduling.lingering import READ_ON_S
 
+HOSTS_MAX = 1_000_000
+STORED_MAX = 500_000_000  # the time of each block at each host is kept: 2 GB; half a day of CPU
 MANY_HOSTS = 100  # what a coarse step does to one of them is evened out by the others
 
 
@@ -149,7 +151,7 @@ class Scenario:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
-        _require(1 <= self.hosts <= 1_000_000, "hosts must be 1 to 1000000")  # noqa: PLR2004
+        _require(1 <= self.hosts <= HOSTS_MAX, f"hosts must be 1 to {HOSTS_MAX}")
         _require(self.size_bytes >= 1, "size must be at least 1 byte")
         _require(self.block_bytes >= 0, "block must not be negative")
         _require(self.upload_rate_bytes_per_s > 0, "upload_rate must be positive")
@@ -158,6 +160,8 @@ class Scenario:
         _require(self.rack_hosts >= 0, "rack_hosts must not be negative")
         for name in ("rack_rate_bytes_per_s", "latency_s", "block_cost_s", "arrival_s"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
+        text = f"hosts times blocks must be at most {STORED_MAX}: fewer hosts, or larger blocks"
+        _require(self.hosts * self.block_count <= STORED_MAX, text)
         _require(self.step_s >= 0, "step must not be negative")
         _require(self.limit_s >= 0, "limit must not be negative")
 
