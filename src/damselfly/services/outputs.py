@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -81,8 +80,8 @@ class Output:
             OutputError: It cannot be written.
         """
         if self._is_stream:
-            with self._file() as stream, open(content_path, "rb") as content:
-                shutil.copyfileobj(content, stream, READ_BYTES)
+            with self._told(), open(content_path, "rb") as content:
+                self.copy(content, os.fstat(content.fileno()).st_size)
             return "copy"
         with self._whole():
             how = place(content_path, self._part)
@@ -108,10 +107,10 @@ class Output:
         return how
 
     def copy(self, content: BinaryIO, size_bytes: int) -> None:
-        """Make the output of a stream.
+        """Make the output of what is read.
 
         Raises:
-            OutputError: It cannot be written, or the stream ended early.
+            OutputError: It cannot be written, or the content ended early.
         """
         with self._file() as file:
             left = size_bytes
