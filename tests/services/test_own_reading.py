@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from damselfly.core.blocks import BlockSet
+from damselfly.core.downloading import last_resort
 from damselfly.core.peer import HostId
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
@@ -19,7 +20,9 @@ MIB = 1 << 20
 DATA = random_bytes(8 * MIB, seed=6)
 
 
-async def test_each_block_is_told_of_once(tmp_path: Path) -> None:
+async def test_each_block_is_told_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOST_S", "STUCK_S"):
+        monkeypatch.setattr(last_resort, name, 0.2)
     async with contextlib.AsyncExitStack() as stack:
         source = await stack.enter_async_context(FakeSource())
         file = source.add("/file", DATA, stall_after_bytes=3 * MIB)

@@ -79,6 +79,11 @@ class Conversation(Generic[I, O]):
             self.close()
         self._has_news.set()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._is_closing
+
     def close(self) -> None:
         """End the conversation soon; what is queued is dropped."""
         self._is_closing = True

@@ -7,7 +7,7 @@ id opened stays, so that both sides keep the same one.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import aiohttp
@@ -50,6 +50,9 @@ class Link:
         address: Where its blocks can be asked for; empty: nowhere.
         is_ours: We opened it.
         location: Where it is; empty is unknown.
+        held: The blocks that it told us of, in all.
+        load: Its last word on that.
+        is_heard_of: The present listener was told of it.
     """
 
     host_id: HostId
@@ -57,6 +60,9 @@ class Link:
     is_ours: bool
     conversation: Conversation[LinkMessage, LinkMessage]
     location: str = ""
+    held: BlockSet = field(default_factory=BlockSet)
+    load: int = 0
+    is_heard_of: bool = False
 
     def post(self, message: LinkMessage) -> None:
         """Send a message."""
@@ -112,8 +118,13 @@ class Links:
         self._claimed: dict[EditionId, tuple[int, ...]] = {}
 
     def listen(self, edition_id: EditionId, listener: LinkListener) -> None:
-        """Tell a listener from now on what happens to the links of an edition."""
+        """Tell a listener from now on what happens to the links of an edition.
+
+        It is told of those that are open when it wants to open them.
+        """
         self._listeners[edition_id] = listener
+        for link in self.of(edition_id):
+            link.is_heard_of = False
 
     def unlisten(self, edition_id: EditionId) -> None:
         """Tell it no more; the links stay, for what we can give."""
@@ -180,7 +191,11 @@ class Links:
     def open(self, edition_id: EditionId, host_id: HostId, address: str) -> None:
         """Open a link with a peer, unless there is one; the listener hears how it went."""
         key = (edition_id, host_id)
-        if host_id in self._links[edition_id] or key in self._opening:
+        link = self._links[edition_id].get(host_id)
+        if link is not None and not link.conversation.is_closing:
+            self._tell_of(edition_id, link)
+            return
+        if link is None and key in self._opening:
             return
         self._opening.add(key)
         self._tasks.create_task(self._open(edition_id, host_id, address), name=f"link {host_id}")
@@ -281,19 +296,36 @@ class Links:
         host_id = HostId(message.host_id)
         if host_id == self.host_id or not (is_host_id(host_id) or (host_id == SUPERNODE)):
             raise RemoteProtocolError("a link with a host id that cannot be")
-        link = Link(host_id, address or message.address, is_ours, conversation, message.location)
+        link = Link(
+            host_id,
+            address or message.address,
+            is_ours,
+            conversation,
+            message.location,
+            held=BlockSet.from_bytes(message.held),
+            load=message.load,
+        )
+        if is_ours and edition_id not in self._listeners:
+            # Who wanted it is gone: nobody would hear of blocks that are granted to us.
+            self._opening.discard((edition_id, host_id))
+            conversation.close()
+            return link
         known = self._links[edition_id].get(host_id)
-        if known is not None:
+        if known is not None and not known.conversation.is_closing:
             if not self._is_better(link):
                 conversation.close()
                 return link
             known.conversation.close()
         self._links[edition_id][host_id] = link
-        held = BlockSet.from_bytes(message.held)
-        self._news[edition_id].link(host_id, held)
-        if (listener := self._listeners.get(edition_id)) is not None:
-            listener.on_linked(link, held, message.load)
+        self._news[edition_id].link(host_id, link.held)
+        self._tell_of(edition_id, link)
         return link
+
+    def _tell_of(self, edition_id: EditionId, link: Link) -> None:
+        listener = self._listeners.get(edition_id)
+        if listener is not None and not link.is_heard_of:
+            link.is_heard_of = True
+            listener.on_linked(link, link.held.copy(), link.load)
 
     def _is_better(self, link: Link) -> bool:
         """Say whether a second link of a pair is the one that both sides keep."""
@@ -307,7 +339,12 @@ class Links:
         if self._links[edition_id].get(link.host_id) is not link:
             return  # a second link that was closed, but still had something to say
         if isinstance(message, Held):
-            self._news[edition_id].hold(link.host_id, BlockSet.of(message.indices))
+            held = BlockSet.of(message.indices)
+            self._news[edition_id].hold(link.host_id, held)
+            link.held.update(held)
+            link.load = message.load
+        elif isinstance(message, Granted):
+            link.held.add(message.block_index)
         if (listener := self._listeners.get(edition_id)) is not None:
             listener.on_link_message(link, message)
 
