@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
+import stat
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -138,7 +140,8 @@ async def serving_unix(
     """Serve an application on a Unix socket; -1 leaves the group as it is.
 
     Raises:
-        AddressInUseError: Another process answers there, or we may not make it.
+        AddressInUseError: Another process answers there, something else lies there, or we may
+            not make it.
     """
     if await _answers(path):
         reason = "another process answers on this socket; stop it or choose another path"
@@ -147,8 +150,7 @@ async def serving_unix(
     await runner.setup()
     try:
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108  # left by a process that was killed
+            _make_way(path)
             old_mask = os.umask(0o177)
             try:
                 await web.UnixSite(runner, path, backlog=BACKLOG).start()
@@ -163,7 +165,19 @@ async def serving_unix(
     finally:
         await runner.cleanup()
         with contextlib.suppress(OSError):
-            os.unlink(path)  # noqa: PTH108
+            _make_way(path)
+
+
+def _make_way(path: str) -> None:
+    """Remove our socket, or one that a killed process left; nothing else is ours to remove.
+
+    Raises:
+        OSError: Something else lies there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "it is there and no socket; choose another path")
+        os.unlink(path)  # noqa: PTH108
 
 
 async def _answers(path: str) -> bool:
