@@ -102,9 +102,11 @@ def read_file(path: str) -> dict[str, Any]:
         SettingsError: It cannot be read, or names a part that does not exist.
     """
     tables = _tables_of(path)
-    for part in tables:
+    for part, table in tables.items():
         if part not in PARTS:
             raise SettingsError(where=path, key=part, expected=_unknown(part, PARTS))
+        if not isinstance(table, dict):
+            raise SettingsError(where=path, key=part, expected="must be a table")
     return tables
 
 

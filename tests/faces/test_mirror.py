@@ -98,6 +98,35 @@ async def test_engine_that_has_it_already_is_told_so_and_nothing_is_fetched(
     assert registry.count("GET") == 0
 
 
+async def test_who_pushes_is_told_what_the_repository_lacks_though_it_is_cached(
+    tmp_path: Path,
+) -> None:
+    """Told that it is there they left it out, and the registry refused their manifest."""
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
+        image = registry.add_image("lib/app", "v1", LAYER)
+        async with an_engine(host, registry.host) as engine:
+            for path in (image.manifest_path, *image.blob_paths):
+                assert (await engine.ask(path)).status == 200
+                assert (await engine.ask(path, "HEAD")).status == 200
+                assert (await engine.ask(path.replace("lib/app", "lib/new"), "HEAD")).status == 404
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_head_is_answered_from_the_cache_where_the_registry_cannot(
+    tmp_path: Path, status: int
+) -> None:
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
+        image = registry.add_image("lib/app", "v1", LAYER)
+        path = image.blob_paths[0]
+        async with an_engine(host, registry.host) as engine:
+            assert (await engine.ask(path, "HEAD")).status == 200
+            assert (await engine.ask(path)).body == LAYER
+            registry.contents[path].status = status
+            told = await engine.ask(path, "HEAD")
+
+    assert (told.status, told.headers["Content-Length"]) == (200, str(len(LAYER)))
+
+
 async def test_range_of_a_blob_resumes_it(tmp_path: Path) -> None:
     async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
         image = registry.add_image("lib/app", "v1", LAYER)

@@ -68,6 +68,14 @@ async def test_what_no_registry_has_is_refused_in_its_words(
     assert registry.requests == []
 
 
+@pytest.mark.parametrize("name", ["http://[::1/", "a b", "https://u:p@a.example"])
+async def test_header_that_names_no_registry_is_refused(tmp_path: Path, name: str) -> None:
+    async with a_host(tmp_path, "ann") as host, an_engine(host, "") as engine:
+        told = await engine.ask("/v2/", X_Registry=name)
+
+    assert (told.status, json.loads(told.body)["errors"][0]["code"]) == (400, "NAME_INVALID")
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_push_is_refused_where_the_settings_say_so(tmp_path: Path, method: str) -> None:
     options = MirrorOptions(pushes=False)

@@ -1,8 +1,10 @@
 """Guards settings that cannot be: said at once and by name, not found out later."""
 
+from pathlib import Path
+
 import pytest
 
-from damselfly.errors import UsageError
+from damselfly.errors import SettingsError, UsageError
 from damselfly.services.hosting.ephemeral import peer_options_of
 from damselfly.services.options import (
     DaemonOptions,
@@ -10,6 +12,7 @@ from damselfly.services.options import (
     ProxyOptions,
     SuperNodeOptions,
 )
+from damselfly.settings import read_file
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,11 @@ def test_what_is_empty_is_not_wanted() -> None:
 def test_a_peer_of_its_own_needs_a_whole_address_too() -> None:
     with pytest.raises(UsageError, match="'sn' is not host:port"):
         peer_options_of(EphemeralOptions(supernode="sn"))
+
+
+@pytest.mark.parametrize("text", ["daemon = 3", "supernode = 'a:1'", "[[daemon]]"])
+def test_part_that_is_no_table_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"settings\.toml: (daemon|supernode): must be a table"):
+        read_file(str(path))

@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
 from aiohttp import web
@@ -67,7 +67,8 @@ from damselfly.wire.upload_paths import is_upload_path, parse_push_path
 
 PUSHING: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REFUSALS: Final = range(400, 600)
-SAID_TO_BOTH: Final = (401, 429)  # to a GET as to a HEAD
+TOO_MANY: Final = 429
+SAID_TO_BOTH: Final = (401, TOO_MANY)  # to a GET as to a HEAD
 SERVER_ERRORS: Final = 500
 LOGGED_CHARS_MAX: Final = 200  # of a path that may be anything
 TAGS_REMEMBERED_MAX: Final = 10_000  # some hundred bytes each
@@ -141,7 +142,7 @@ class Mirror:
         if not named and path.name:
             named, name = path.split_registry()
         if not named and (told := request.headers.get("X-Registry", "")):
-            named = urlsplit(told).netloc if "://" in told else told
+            named = told.partition("://")[2].partition("/")[0] if "://" in told else told
         registry = self._registries.find(named or self._options.default)
         return Asked(
             request=request,
@@ -292,17 +293,25 @@ class Mirror:
             return await self._passed(asked)
 
     async def _by_head(self, asked: Asked, digest: Digest) -> web.StreamResponse | None:
-        """Ask the registry about what nobody needs the bytes of; None: they are needed, or here.
+        """Ask the registry about what nobody needs the bytes of.
+
+        A HEAD is the registry's to answer, also about what is here: who pushes asks so which
+        blobs a repository lacks, and what we have may be from another one.
+
+        Returns:
+            None: the bytes are needed, or the registry cannot say, and we have them.
 
         Raises:
             SourceUnreachableError: It does not answer.
         """
         is_head, headers = asked.request.method == "HEAD", _headers_of(digest)
         has_it = has_already(asked.request, headers["ETag"])
-        if not (is_head or has_it) or self._downloads.is_held(_requests(asked)[0]):
+        is_held = self._downloads.is_held(_requests(asked)[0])
+        if not is_head and (is_held or not has_it):
             return None
         told, url = await self._ask(asked, "HEAD")
-        if is_head and not (has_it and told.status == OK):
+        is_able = told.status < SERVER_ERRORS and told.status != TOO_MANY
+        if is_head and not (has_it and told.status == OK) and (is_able or not is_held):
             return await self._pass_on(asked, told, url)
         told.close()
         return unchanged(headers) if told.status in (OK, UNCHANGED) else None
