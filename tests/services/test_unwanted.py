@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from damselfly.services.hosting.peer_host import PeerHost
+from damselfly.services.options import SourceOptions
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource, random_bytes
 from services.hosts import a_host, a_supernode
@@ -66,3 +67,21 @@ async def test_who_comes_back_soon_finds_it_going_on(tmp_path: Path) -> None:
 
     assert source.count("GET") == 1
     assert source.bytes_sent == len(DATA)
+
+
+async def test_a_supernode_that_stops_waits_for_no_source(tmp_path: Path) -> None:
+    patient = SourceOptions(stall_timeout_s=600)
+    async with FakeSource() as source:
+        content = source.add("/file", DATA, stall_after_bytes=4 * MIB)
+        async with (
+            asyncio.timeout(20),
+            a_supernode(tmp_path, patient) as supernode,
+            a_host(tmp_path, "ann", supernode) as ann,
+        ):
+            await begin_and_leave(ann, source.url("/file"))
+            await content.has_stalled.wait()
+        content.release()
+        async with a_supernode(tmp_path) as supernode, a_host(tmp_path, "bob", supernode) as bob:
+            assert await read_whole(bob, source.url("/file")) == DATA
+
+    assert source.requests[-1].range_header.startswith("bytes=")

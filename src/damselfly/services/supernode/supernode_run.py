@@ -36,6 +36,10 @@ from damselfly.transport.sources.http import HttpSource
 AddApi = Callable[[web.Application, SuperNodeOptions, Preheats, CacheOrders], None]
 
 
+class _StoppedError(Exception):
+    """Cuts what still runs: a source may take hours, and who waits for it goes on elsewhere."""
+
+
 async def run_supernode(
     options: SuperNodeOptions,
     *,
@@ -102,6 +106,9 @@ async def run_supernode(
                 for task in background:
                     task.cancel()
                 supernode.end()
+            raise _StoppedError  # noqa: TRY301  # what cancels a group
+    except* _StoppedError:
+        pass
     finally:
         connections.close()
         await sources.close()
