@@ -154,3 +154,16 @@ async def test_a_hub_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
     assert told.status == 502
     assert b"http://127.0.0.1:1 cannot be reached" in told.body
+
+
+async def test_disk_that_is_full_passes_files_on(hub: FakeHub, tmp_path: Path) -> None:
+    options = SourceOptions(hub_endpoint=hub.url)
+    async with (
+        a_host(tmp_path, "a", quota_bytes=1) as host,
+        an_engine(host, "", source=options) as engine,
+    ):
+        for path, data in FILES.items():
+            told = await engine.ask(
+                f"/hf/org/model/resolve/main/{path}", token="t0ken", Range="bytes=0-"
+            )
+            assert told.body == data

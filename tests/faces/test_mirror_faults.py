@@ -264,6 +264,16 @@ async def test_disk_that_is_full_passes_blobs_on(tmp_path: Path) -> None:
     assert (part.status, part.body) == (206, LAYER[5:10])
 
 
+async def test_disk_that_is_full_passes_manifests_on(tmp_path: Path) -> None:
+    """By its tag it was 507, so that the pull failed though its blobs could be had."""
+    async with FakeRegistry() as registry, a_host(tmp_path, "ann", quota_bytes=50) as host:
+        image = registry.add_image("lib/app", "v1", LAYER)
+        async with an_engine(host, registry.host) as engine:
+            for path in (image.tag_path, image.manifest_path):
+                told = await engine.ask(path)
+                assert (told.status, told.body) == (200, image.manifest)
+
+
 async def test_request_that_repeats_what_it_asks_is_understood_once(tmp_path: Path) -> None:
     async with FakeRegistry() as registry, a_host(tmp_path, "ann") as host:
         image = registry.add_image("lib/app", "v1", b"x")

@@ -14,7 +14,12 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from damselfly.errors import DamselflyError, RangeUnsatisfiableError, SourceUnreachableError
+from damselfly.errors import (
+    DamselflyError,
+    RangeUnsatisfiableError,
+    SourceUnreachableError,
+    StorageError,
+)
 from damselfly.faces.proxy.answering import answer, has_already, unchanged, unsatisfiable
 from damselfly.faces.proxy.refusals import answer_of
 from damselfly.faces.proxy.upstream import READ_BUFFER_BYTES, passed_on
@@ -114,6 +119,9 @@ class Hub:
                 return await answer(request, content, headers)
         except RangeUnsatisfiableError as exc:
             return unsatisfiable(exc)
+        except StorageError as exc:  # a full disk is no reason to fail a download
+            log.warning("passed_uncached", path=path, reason=str(exc))
+            return await self._passed(request, path)
 
     async def _head(self, request: web.Request, path: str) -> aiohttp.ClientResponse:
         """Ask for the head of a file, also where its repository is now."""
@@ -157,11 +165,12 @@ class Hub:
             SourceUnreachableError: It does not answer.
         """
         headers = passed_on(request.headers)
-        for name in ("Host", "Expect", "Range", "If-Range"):
-            headers.popall(name, None)
-        if method == "HEAD":
+        unwanted = ["Host", "Expect"]
+        if method == "HEAD":  # its answer must tell the commit, and the length of the whole
             headers["Accept-Encoding"] = "identity"
-            headers.popall("If-None-Match", None)  # its answer must tell the commit
+            unwanted += ["If-None-Match", "Range", "If-Range"]
+        for name in unwanted:
+            headers.popall(name, None)
         try:
             return await self._session().request(
                 method,

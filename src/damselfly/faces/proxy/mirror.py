@@ -259,7 +259,8 @@ class Mirror:
 
     async def _mean(self, asked: Asked, meaning: Meaning) -> web.StreamResponse:
         path = replace(asked.path, tag="", digest=meaning.digest)
-        return await self._manifest(replace(asked, path=path), meaning.digest, meaning.media_type)
+        asked = replace(asked, path=path)
+        return await self._through_the_swarm(asked, meaning.digest, meaning.media_type)
 
     def _key(self, asked: Asked) -> tuple[str, str, str, str]:
         accepted = ",".join(value for _, value in asked.headers("Accept"))
@@ -283,9 +284,15 @@ class Mirror:
         with contextlib.suppress(SourceUnreachableError):
             if (told := await self._by_head(asked, digest)) is not None:
                 return told
+        return await self._through_the_swarm(asked, digest)
+
+    async def _through_the_swarm(
+        self, asked: Asked, digest: Digest, media_type: str = ""
+    ) -> web.StreamResponse:
+        """Answer with a content by its digest, with the type that the registry told, if it did."""
         try:
             if asked.path.kind is Kind.MANIFEST:
-                return await self._manifest(asked, digest)
+                return await self._manifest(asked, digest, media_type)
             async with self._content(asked) as content:
                 return await answer(asked.request, content, _headers_of(digest))
         except StorageError as exc:  # a full disk is no reason to fail a pull
@@ -316,9 +323,7 @@ class Mirror:
         told.close()
         return unchanged(headers) if told.status in (OK, UNCHANGED) else None
 
-    async def _manifest(
-        self, asked: Asked, digest: Digest, media_type: str = ""
-    ) -> web.StreamResponse:
+    async def _manifest(self, asked: Asked, digest: Digest, media_type: str) -> web.StreamResponse:
         """Answer with a manifest, whose type is told by the registry or by itself."""
         started_s = now_s()
         async with self._content(asked) as content:
