@@ -1,11 +1,14 @@
 """The log: JSON lines on standard error, or coloured ones when a person reads them."""
 
+import errno
 import logging
 import sys
 from enum import StrEnum
-from typing import TextIO
+from typing import Final, TextIO
 
 import structlog
+
+OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class Level(StrEnum):
@@ -36,6 +39,23 @@ def set_up_log(level: Level = Level.INFO, *, stream: TextIO | None = None) -> No
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+    event_loop = logging.getLogger("asyncio")
+    event_loop.handlers[:] = [_EventLoopLog()]
+    event_loop.propagate = False
+
+
+class _EventLoopLog(logging.Handler):
+    """Writes what the event loop complains about as events like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        exc = record.exc_info[1] if record.exc_info else None
+        if isinstance(exc, OSError) and exc.errno in OUT_OF_FILES:
+            reason = f"{exc.strerror}: raise the limit of open files".lower()
+            get_log().warning("connection_not_taken", reason=reason)
+        elif record.levelno >= logging.WARNING:
+            reason = record.getMessage()
+            get_log().error("event_loop", reason=reason, exc_info=record.exc_info or None)
 
 
 def set_up_quiet_log() -> None:

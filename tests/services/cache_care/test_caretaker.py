@@ -1,5 +1,6 @@
 """What is too old leaves; bytes that went wrong are found, never given out, and come again."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,12 +19,14 @@ from damselfly.storage.store import StoredEdition
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.local_messages import DownloadRequest
 from fakes.source import FakeSource
+from services.files import no_more_files
 from services.hosts import a_host, a_supernode
 from storage.builders import (
     CONTENT_BYTES,
     HandClock,
     a_block,
     a_content,
+    a_disk_store,
     an_edition,
     fill,
     seal,
@@ -66,6 +69,10 @@ class Room:
 
 
 MakeRoom = Callable[..., Room]
+
+
+async def never_called(entry: StoredEdition, digests: dict[int, bytes]) -> None:
+    raise AssertionError(entry, digests)
 
 
 @pytest.fixture
@@ -150,6 +157,32 @@ async def test_a_wrong_block_that_nobody_has_is_missing_and_no_longer_wrong(
     assert list(wrong.held) == [0, 2]
     assert not wrong.is_sealed
     assert room.metrics.value("damselfly_repaired_blocks_total") == 0
+
+
+async def test_a_scrub_outlives_that_no_file_can_be_opened(tmp_path: Path) -> None:
+    """The daemon ended with it."""
+    metrics = Metrics()
+    with a_disk_store(tmp_path) as store:
+        care = Caretaker(
+            store,
+            CacheOptions(scrub_rate_bytes_per_s=1e9),
+            repair=never_called,
+            ask_holders=lambda _: None,
+            metrics=metrics,
+            now_wall_s=HandClock(),
+        )
+        entry = store.open(an_edition(1))
+        seal(entry, CONTENT)
+        entry.unpin()
+        entry.close_files()
+        await asyncio.to_thread(len, "")  # the pool of threads is there
+        with no_more_files():
+            await care.scrub()
+        await care.scrub()
+        with no_more_files():
+            await care.mend(entry, [1])
+
+    assert metrics.value("damselfly_scrubbed_bytes_total") == CONTENT_BYTES  # of the second scrub
 
 
 async def test_what_is_in_use_is_left_alone(make_room: MakeRoom) -> None:

@@ -20,7 +20,12 @@ from damselfly.errors import DamselflyError
 from damselfly.faces.proxy.access import Client, check_destination
 from damselfly.faces.proxy.refusals import RefusedError, answer_of
 from damselfly.faces.proxy.tunnel import Tunnels, early_of, give_back, transport_of
-from damselfly.services.peering.web_server import HEAD_BYTES_MAX, KEEPALIVE_S, server_logger
+from damselfly.services.peering.web_server import (
+    HEAD_BYTES_MAX,
+    KEEPALIVE_S,
+    server_logger,
+    take_any_host,
+)
 from damselfly.telemetry.log import get_log
 from damselfly.transport.reasons import why_it_failed
 
@@ -66,6 +71,7 @@ class _OneConnection(web.Server):
             max_line_size=HEAD_BYTES_MAX,
             max_field_size=HEAD_BYTES_MAX,
         )
+        take_any_host(self)
         self.has_ended = asyncio.Event()
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:  # noqa: ANN401

@@ -134,7 +134,8 @@ class Caretaker:
             try:
                 if not await asyncio.to_thread(entry.is_block_right, index):
                     bad.append(index)
-            except DamselflyError as exc:  # dropped meanwhile, or its journal is damaged
+            except (DamselflyError, OSError) as exc:
+                # It was dropped meanwhile, its journal is damaged, or this process is out of files.
                 log.info("scrub_ended_early", edition=entry.edition.edition_id, reason=str(exc))
                 return
             self._metrics.scrubbed_bytes.inc(length)
@@ -146,9 +147,13 @@ class Caretaker:
         self._metrics.damaged_blocks.inc(len(bad))
         log.warning("blocks_damaged", edition=entry.edition.edition_id, blocks=list(bad)[:20])
         digests = {index: entry.digest_of(index) or b"" for index in bad}
-        for index in bad:
-            if not await asyncio.to_thread(entry.forget_block, index):
-                return  # somebody came to use it; the next pass sees it again
+        try:
+            for index in bad:
+                if not await asyncio.to_thread(entry.forget_block, index):
+                    return  # somebody came to use it; the next pass sees it again
+        except (DamselflyError, OSError) as exc:
+            log.warning("repair_failed", edition=entry.edition.edition_id, reason=str(exc))
+            return
         await self.repair(entry, digests)
 
     def mending_in(

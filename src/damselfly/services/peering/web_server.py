@@ -8,11 +8,13 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from damselfly.errors import AddressInUseError
 from damselfly.telemetry.log import get_log
@@ -22,6 +24,9 @@ BODY_BYTES_MAX: Final = 1 << 20
 KEEPALIVE_S: Final = 75.0
 SHUTDOWN_S: Final = 2.0  # what runs longer is cut; the other side resumes elsewhere
 BACKLOG: Final = 4096  # a fleet that starts at once
+# What asyncio takes from the backlog at a time. Out of files, it tries as often, with a line in
+# the log for each, every second: a daemon wrote 4 MB a second with its whole backlog.
+ACCEPTED_AT_ONCE: Final = 1
 
 
 log = get_log()
@@ -62,11 +67,11 @@ def client_session() -> aiohttp.ClientSession:
     )
 
 
-def _runner(app: web.Application, *, cancels: bool = False) -> web.AppRunner:
+async def _runner(app: web.Application, *, cancels: bool = False) -> web.AppRunner:
     """Return a runner; with `cancels` a handler ends when its requester goes away."""
     app._client_max_size = BODY_BYTES_MAX  # noqa: SLF001  # no other way after construction
     app.on_response_prepare.append(_close_if_not_upgraded)
-    return web.AppRunner(
+    runner = web.AppRunner(
         app,
         handle_signals=False,
         handler_cancellation=cancels,
@@ -78,6 +83,32 @@ def _runner(app: web.Application, *, cancels: bool = False) -> web.AppRunner:
         max_line_size=HEAD_BYTES_MAX,
         max_field_size=HEAD_BYTES_MAX,
     )
+    await runner.setup()
+    assert runner.server is not None
+    take_any_host(runner.server)
+    return runner
+
+
+def take_any_host(server: web.Server) -> None:
+    """Let a server answer requests in absolute form whose host is none.
+
+    aiohttp decodes it, and where that fails (`xn--.example`) it leaves the client without an
+    answer, the connection open. Nothing here reads that URL: what is asked is in `raw_path`.
+    """
+    make = server.request_factory
+
+    def made(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:  # noqa: ANN401
+        try:
+            return make(message, *rest)
+        except UnicodeError:
+            return make(message._replace(url=URL("/")), *rest)
+
+    server.request_factory = made
+
+
+async def _listen(runner: web.AppRunner, sock: socket.socket) -> None:
+    await web.SockSite(runner, sock, backlog=ACCEPTED_AT_ONCE).start()
+    sock.listen(BACKLOG)
 
 
 async def _close_if_not_upgraded(request: web.Request, response: web.StreamResponse) -> None:
@@ -101,8 +132,7 @@ async def serving(
         AddressInUseError: Somebody else listens there, or we may not.
     """
     host, _, port = listen.rpartition(":")
-    runner = _runner(app, cancels=cancels)
-    await runner.setup()
+    runner = await _runner(app, cancels=cancels)
     try:
         try:
             sock = _listening_socket(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104
@@ -111,7 +141,7 @@ async def serving(
             raise AddressInUseError(
                 address=listen, reason=f"{reason.lower()}; choose another address or port"
             ) from exc
-        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        await _listen(runner, sock)
         taken = sock.getsockname()
         shown = f"[{taken[0]}]" if ":" in taken[0] else taken[0]
         yield f"{shown}:{taken[1]}"
@@ -146,16 +176,20 @@ async def serving_unix(
     if await _answers(path):
         reason = "another process answers on this socket; stop it or choose another path"
         raise AddressInUseError(address=path, reason=reason)
-    runner = _runner(app, cancels=True)
-    await runner.setup()
+    runner = await _runner(app, cancels=True)
     try:
         try:
             _make_way(path)
+            sock = socket.socket(socket.AF_UNIX)
             old_mask = os.umask(0o177)
             try:
-                await web.UnixSite(runner, path, backlog=BACKLOG).start()
+                sock.bind(path)
+            except OSError:
+                sock.close()
+                raise
             finally:
                 os.umask(old_mask)
+            await _listen(runner, sock)
             os.chown(path, -1, group_id)
             os.chmod(path, mode)  # noqa: PTH101
         except OSError as exc:
