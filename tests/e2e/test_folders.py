@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import hashlib
+import shutil
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from damselfly.errors import RemoteProtocolError
 from damselfly.faces.cli.folders.getting import Read, ThroughDaemon
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadRequest
-from e2e.processes import Site, dfget
+from e2e.processes import BIN, Site, dfget, run
 from engines import images
 from engines.registries import Registry
 from fakes.hub import FakeHub
@@ -289,3 +291,132 @@ async def test_a_compressed_bundle_is_laid_in_plain_for_nobody(site: Site) -> No
     used = sum(path.stat().st_size for path in site.path("ann").rglob("*") if path.is_file())
     assert used < sum(map(len, files.values())) // 2  # it is there, compressed
     assert list(site.path("ann").rglob("plain")) == []
+
+
+async def test_ctrl_c_waits_for_nothing(site: Site) -> None:
+    files = {f"f{number}.bin": random_bytes(2_000_000, seed=number) for number in range(3)}
+    supernode = await site.supernode()
+    daemon = await site.daemon("ann", supernode.address)
+    for way in (("--socket", daemon.socket), ("--supernode", supernode.address)):
+        async with FakeSource() as source:
+            add_folder(source, files, stall_after_bytes=1_500_000)
+            process = await asyncio.create_subprocess_exec(
+                str(BIN / "dfget"), "-r", source.url("/top/"), *way, "-O", str(site.path("out"))
+            )
+            async with asyncio.timeout(20):
+                await source.contents["/top/f2.bin"].has_stalled.wait()
+
+            process.send_signal(signal.SIGINT)
+            try:
+                async with asyncio.timeout(10):
+                    assert await process.wait() == 130
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
+
+async def test_names_as_long_as_a_file_system_has_them(site: Site) -> None:
+    files = {"M" * 255: b"small", "N" * 251 + ".bin": BIG["big.bin"]}
+    out = site.path("Q" * 255)
+    async with FakeSource() as source:
+        add_folder(source, files)
+        supernode = await site.supernode()
+        daemon = await site.daemon("ann", supernode.address)
+        for way in (("--socket", daemon.socket), ("--supernode", supernode.address)):
+            ended = await dfget("-r", source.url("/top/"), *way, "-O", out)
+
+            assert ended.code == 0, ended.err
+            assert found_in(out) == files
+            shutil.rmtree(out)
+
+        for name in files:
+            ended = await dfget(
+                source.url(f"/top/{name}"), "--supernode", supernode.address, "-O", site.folder
+            )
+            assert ended.code == 0, ended.err
+        assert not list(site.folder.glob(".*"))
+
+
+async def test_a_folder_is_filled_where_nothing_can_be_written_beside_it(site: Site) -> None:
+    above, out = site.path("above"), site.path("above") / "out"
+    above.mkdir()
+    async with FakeSource() as source:
+        add_folder(source, BIG)
+        supernode = await site.supernode()
+        daemon = await site.daemon("ann", supernode.address)
+        for way in (f"--socket {daemon.socket}", f"--supernode {supernode.address}"):
+            script = (
+                f"mount -t tmpfs none {above} && mkdir {out} && mount -t tmpfs none {out} && "
+                f"mount -o remount,ro {above} && "
+                f"{BIN}/dfget -q -r {source.url('/top/')} {way} -O {out} && find {out} -type f"
+            )
+            ended = await run("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script)
+
+            assert ended.code == 0, ended.err
+            assert {*ended.out.splitlines()} == {str(out / path) for path in BIG}
+
+
+async def test_a_rate_is_that_of_all_files_together(site: Site) -> None:
+    files = {f"f{number}.bin": random_bytes(1_200_000, seed=number) for number in range(6)}
+    async with FakeSource() as source:
+        add_folder(source, files)
+        ended = await dfget(
+            "-r", source.url("/top/"), "--rate-limit", "3MiB", "-O", site.path("out")
+        )
+
+    assert ended.code == 0, ended.err
+    assert ended.json["seconds"] > 1.5
+
+
+async def test_a_limit_in_time_is_that_of_all_files_together(site: Site) -> None:
+    files = {f"f{number:02}.bin": random_bytes(1_100_000, seed=number) for number in range(20)}
+    async with FakeSource() as source:
+        add_folder(source, files, is_stalled_at_head=True)
+        supernode = await site.supernode()
+        daemon = await site.daemon("ann", supernode.address)
+        ended = await dfget(
+            *("-r", source.url("/top/"), "--socket", daemon.socket, "--timeout", "3s"),
+            *("-O", site.path("out")),
+        )
+        asked = {request.path for request in source.requests if "bin" in request.path}
+
+    assert ended.code == 54, ended.err
+    told = {each["message"] for each in ended.json["missing"]}
+    assert told == {"not finished after 3 s; run the same command again to resume"}
+    assert len(asked) <= 8
+
+
+async def test_a_page_with_links_that_nobody_should_write(site: Site) -> None:
+    page = """
+        <a href="/t%C3%B6p/absolute">x</a> <a href="ra w.txt">x</a> <a href="grün">x</a>
+        <a href="http://[bad/">x</a> <a href="//elsewhere.example/x">x</a> <a href="">x</a>
+        <a href="/">x</a> <a href="../">x</a> <a href="?C=N">x</a> <a href="%2e%2e/up">x</a>
+        <a href="sub/../again">x</a> <a href="again#part">x</a> <a href="javascript:void">x</a>
+    """
+    names = ("absolute", "ra w.txt", "grün", "again")
+    async with FakeSource() as source:
+        source.add("/töp/", page.encode())
+        for name in names:
+            source.add(f"/töp/{name}", name.encode())
+
+        ended = await dfget("-r", source.url("/a/../töp/"), "-O", site.path("out"))
+
+    assert ended.code == 0, ended.err
+    assert found_in(site.path("out")) == {name: name.encode() for name in names}
+
+
+async def test_a_list_as_other_systems_write_it(site: Site) -> None:
+    async with FakeSource() as source:
+        source.add("/a.bin", b"a")
+        listed = site.path("list")
+        listed.write_bytes(f"\ufeff  {source.url('/a.bin')}\tb c.bin \r\n\r\n".encode())
+        ended = await dfget("--from-file", listed, "-O", site.path("out"))
+        listed.write_text(f"{source.url('/a.bin')}\na.bin\n")
+        wrong = await dfget("--from-file", listed, "-O", site.path("out"))
+        digest = f"sha256:{hashlib.sha256(b'a').hexdigest()}"
+        of_one = await dfget("--from-file", listed, "--digest", digest, "-O", site.path("out"))
+
+    assert ended.code == 0, ended.err
+    assert found_in(site.path("out")) == {"b c.bin": b"a"}
+    assert (wrong.code, "line 2 of the list: URL 'a.bin'" in wrong.err) == (2, True)
+    assert (of_one.code, "--digest is of one file" in of_one.err) == (2, True)

@@ -32,6 +32,16 @@ async def test_a_circle_of_redirects_is_a_broken_source(fake: FakeSource, http: 
         await http.read(spec_of(fake))
 
 
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://x/y", "http://[bad/"])
+async def test_a_redirect_to_no_web_address_is_a_broken_source(
+    fake: FakeSource, http: HttpSource, target: str
+) -> None:
+    fake.add("/f", b"", redirect_to=target)
+
+    with pytest.raises(SourceBrokenError, match="a redirect to what is no web address"):
+        await http.read(spec_of(fake))
+
+
 @pytest.mark.parametrize("status", [204, 304, 400, 401, 403, 404, 410, 429, 500, 503])
 async def test_any_other_status_is_a_refusal(
     fake: FakeSource, http: HttpSource, status: int

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from damselfly.storage.store import StoredEdition  # not for dfget
 
 READ_BYTES: Final = 1 << 20
+NAME_BYTES_MAX: Final = 200  # file systems have 255
 STANDARD_OUTPUT: Final = "/dev/stdout"
 
 _OPEN_HERE: Final = re.compile(r"/dev/(stdout|stderr)|(?:/dev|/proc/self)/fd/([0-9]{1,6})")
@@ -61,6 +63,30 @@ def _open_here(path: str) -> int | None:
     return _STANDARD[standard] if standard else int(number)
 
 
+def beside(path: str, what: str = "") -> str:
+    """Return where something of an output lies while that is on its way.
+
+    That is beside it, under a name of its own. What belongs to a folder lies inside, where the
+    user may not write beside it, or where that is another disk, which may have no room.
+    """
+    folder, name = os.path.split(path)
+    if os.path.isdir(path) and not _is_like(path, folder):
+        folder = path
+    return os.path.join(folder, f".{_short(name)}.damselfly{what}")
+
+
+def _is_like(path: str, above: str) -> bool:
+    return os.access(above or ".", os.W_OK) and os.stat(above or ".").st_dev == os.stat(path).st_dev
+
+
+def _short(name: str) -> str:
+    """Return a name that leaves room for more in it; each has its own."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= NAME_BYTES_MAX:
+        return name
+    return f"{name[:40]}.{zlib.crc32(encoded):08x}"
+
+
 class Output:
     """A file beside the output that becomes it, by rename; or a stream, see `is_stream`.
 
@@ -71,7 +97,7 @@ class Output:
         folder, name = os.path.split(path)
         self._path = path
         self._is_stream = is_stream(path)
-        self._part = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.damselfly-part")
+        self._part = os.path.join(folder, f".{_short(name)}.{os.urandom(4).hex()}.damselfly-part")
 
     def place(self, content_path: str) -> str:
         """Make the output of a content on this machine; return how.

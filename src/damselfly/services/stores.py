@@ -30,7 +30,7 @@ def open_store(folder: str | Path, options: CacheOptions) -> DiskStore:
     gc.disable()  # while entries are made it would look at those before, again and again
     try:
         store = DiskStore(
-            Path(folder),
+            Path(folder).absolute(),  # those who are told of a file in it stand elsewhere
             quota_bytes=options.quota_bytes,
             reserve_bytes=options.reserve_bytes,
             boot_id=boot_id(),

@@ -4,9 +4,12 @@ How it is spoken stands in local_socket.py.
 """
 
 import contextlib
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 from urllib.parse import quote
+from weakref import WeakSet
 
 import msgspec
 
@@ -244,6 +247,35 @@ class LocalClient(LocalSocket):
                     connection.sendfile(file, count=file_bytes or None)
             with connection.makefile("rb") as answer:
                 yield answer
+
+
+class StoppableClient(LocalClient):
+    """Speaks with a daemon until another thread stops it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._lock = threading.Lock()
+        self._open: WeakSet[socket.socket] = WeakSet()
+        self._is_stopped = False
+
+    def connect(self) -> socket.socket:
+        """Return a connection to the daemon, unless it is too late for one."""
+        connection = super().connect()
+        with self._lock:
+            self._open.add(connection)
+            is_stopped = self._is_stopped
+        if is_stopped:
+            self.stop()
+        return connection
+
+    def stop(self) -> None:
+        """Let whoever waits for the daemon wait no longer."""
+        with self._lock:
+            self._is_stopped = True
+            connections = list(self._open)
+        for connection in connections:
+            with contextlib.suppress(OSError):  # it has ended
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _encoded(message: object) -> bytes:

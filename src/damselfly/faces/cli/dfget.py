@@ -190,6 +190,8 @@ def _get(arguments: argparse.Namespace) -> int:
     output = "" if is_many else output_path(arguments.output, request.url)
     if is_many and is_stream(named(arguments.output)):
         raise UsageError(f"many files need a folder, and -O {arguments.output} is none")
+    if is_many and arguments.digest:
+        raise UsageError("--digest is of one file, and these are many")
     if arguments.json and output == STANDARD_OUTPUT:
         raise UsageError("--json prints to standard output, where the content would go")
     client = _client(arguments)

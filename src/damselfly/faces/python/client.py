@@ -5,7 +5,6 @@ import contextlib
 import copy
 import io
 import os
-import socket as sockets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,35 +15,11 @@ from damselfly.faces.python.files import buffered
 from damselfly.faces.python.own_peer import OwnPeer
 from damselfly.services.outputs import take_from
 from damselfly.services.places import daemon_sockets
-from damselfly.transport.local_client import LocalClient
+from damselfly.transport.local_client import LocalClient, StoppableClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
 OnProgress = Callable[[DownloadProgress], None]
 T = TypeVar("T")
-
-
-class _Stoppable(LocalClient):
-    """Speaks with a daemon until another thread stops it."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._open: list[sockets.socket] = []
-        self._is_stopped = False
-
-    def connect(self) -> sockets.socket:
-        """Return a connection to the daemon, unless it is too late for one."""
-        connection = super().connect()
-        self._open.append(connection)
-        if self._is_stopped:
-            self.stop()
-        return connection
-
-    def stop(self) -> None:
-        """Let whoever waits for the daemon wait no longer."""
-        self._is_stopped = True
-        for connection in self._open:
-            with contextlib.suppress(OSError):  # it has ended
-                connection.shutdown(sockets.SHUT_RDWR)
 
 
 def _request(
@@ -270,7 +245,7 @@ class AsyncClient:
 
     async def _in_thread(self, work: Callable[[Client], T]) -> T:
         assert self._client is not None, "use it in `async with`"
-        local = _Stoppable(self._client.socket)
+        local = StoppableClient(self._client.socket)
         try:
             return await asyncio.to_thread(work, self._client.in_words_of(local))
         except asyncio.CancelledError:

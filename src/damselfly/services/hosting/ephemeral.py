@@ -19,7 +19,7 @@ from damselfly.core.urls import is_host_port
 from damselfly.errors import OutputError, StorageUnusableError, UsageError
 from damselfly.services.hosting.peer_host import PeerHostOptions, running_host
 from damselfly.services.options import CacheOptions, EphemeralOptions
-from damselfly.services.outputs import Output, is_stream
+from damselfly.services.outputs import Output, beside, is_stream
 from damselfly.services.stores import open_store
 from damselfly.storage.disk import DiskStore
 from damselfly.telemetry.metrics import Metrics
@@ -40,7 +40,7 @@ async def download(
     """
     request.spec()  # a request that makes no sense shall leave no folder
     is_lasting = not is_stream(output)
-    folder = state_folder(output) if is_lasting else Path(tempfile.mkdtemp(prefix="damselfly-"))
+    folder = Path(beside(output)) if is_lasting else Path(tempfile.mkdtemp(prefix="damselfly-"))
     store = await asyncio.to_thread(_open, folder, output)
     is_done = False
     try:
@@ -76,12 +76,6 @@ def peer_options_of(options: EphemeralOptions) -> PeerHostOptions:
         uploads=options.uploads,
         source=options.source,
     )
-
-
-def state_folder(output: str) -> Path:
-    """Return where an unfinished download of an output keeps what it has."""
-    path = Path(output)
-    return path.parent / f".{path.name}.damselfly"
 
 
 def _open(folder: Path, output: str) -> DiskStore:

@@ -312,6 +312,9 @@ class HttpSource:
         if isinstance(exc, aiohttp.TooManyRedirects):
             reason = f"more than {REDIRECTS_MAX} redirects"
             raise SourceBrokenError(url=url, reason=reason) from exc
+        if isinstance(exc, aiohttp.RedirectClientError):
+            reason = "a redirect to what is no web address"
+            raise SourceBrokenError(url=url, reason=reason) from exc
         if isinstance(exc, aiohttp.ClientResponseError | aiohttp.InvalidURL):
             raise SourceBrokenError(url=url, reason="an answer that is no HTTP") from exc
         raise SourceUnreachableError(url=url, reason=why_it_failed(exc)) from exc

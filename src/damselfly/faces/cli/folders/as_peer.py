@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from damselfly.faces.cli.folders.getting import OnProgress, Read
 from damselfly.services.hosting.ephemeral import peer_options_of
@@ -17,6 +18,9 @@ from damselfly.telemetry.log import Level, set_up_log
 from damselfly.telemetry.metrics import Metrics
 from damselfly.wire.local_messages import DownloadFinished, DownloadRequest
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 
 class AsPeer:
     """Gets files as a peer of its own, which runs in a thread beside."""
@@ -24,11 +28,20 @@ class AsPeer:
     def __init__(self, host: PeerHost, loop: asyncio.AbstractEventLoop) -> None:
         self._host = host
         self._loop = loop
+        self._running: set[Future[DownloadFinished]] = set()
+        self._is_stopped = False
 
     def get(self, request: DownloadRequest, path: str, on_progress: OnProgress) -> DownloadFinished:
         """Download into `path`; see `Getter`."""
         getting = self._host.downloads.get(request, on_progress)
-        finished = asyncio.run_coroutine_threadsafe(getting, self._loop).result()
+        running = asyncio.run_coroutine_threadsafe(getting, self._loop)
+        self._running.add(running)
+        try:
+            if self._is_stopped:
+                running.cancel()
+            finished = running.result()
+        finally:
+            self._running.discard(running)
         entry = self._host.downloads.content_of(finished.download_id)
         assert entry is not None
         try:
@@ -54,6 +67,12 @@ class AsPeer:
         finally:
             path.unlink(missing_ok=True)
         return finished
+
+    def stop(self) -> None:
+        """End all; see `Getter`."""
+        self._is_stopped = True
+        for running in self._running.copy():
+            running.cancel()
 
 
 @contextlib.contextmanager

@@ -14,10 +14,11 @@ import msgspec
 from damselfly.clock import now_s
 from damselfly.core.members import Member, is_safe_path, select
 from damselfly.core.urls import display_url, normalise_url
-from damselfly.errors import FolderIncompleteError, OutputError, UsageError
+from damselfly.errors import FolderIncompleteError, OutputError, TaskSpecError, UsageError
 from damselfly.faces.cli.folders.fetching import Fetching, Outcome
 from damselfly.faces.cli.folders.getting import Getter, ThroughDaemon
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
+from damselfly.services.outputs import beside
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadRequest
 
@@ -93,7 +94,7 @@ def _getter(arguments: Namespace, client: LocalClient | None, folder: Path) -> I
         return
     from damselfly.faces.cli.folders.as_peer import running_peer  # noqa: PLC0415  # 500 ms
 
-    state = folder.parent / f".{folder.name}.damselfly"
+    state = Path(beside(str(folder)))
     with running_peer(arguments.supernode or "", arguments.location, state) as peer:
         yield peer
 
@@ -105,16 +106,20 @@ def _read_list(path: str) -> list[Member]:
         UsageError: It cannot be read, or a line makes no sense.
     """
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
     members: dict[str, Member] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        url, _, name = line.strip().partition(" ")
+        url, *names = line.split(maxsplit=1) or [""]
         if not url or url.startswith("#"):
             continue
-        url = normalise_url(url)
-        name = name.strip() or os.path.basename(unquote(urlsplit(url).path))
+        try:
+            url = normalise_url(url)
+        except TaskSpecError as exc:
+            raise UsageError(f"line {number} of the list: {exc}") from exc
+        name = "".join(names).strip() or os.path.basename(unquote(urlsplit(url).path))
         where = f"line {number} of the list ({display_url(url)})"
         if not is_safe_path(name):
             what = f"the name {name[:80]!r}, which no file may have" if name else "no name"

@@ -4,8 +4,10 @@ Which files are there already stands in a file beside the folder, so that the sa
 goes on where it was interrupted; it goes away when the folder is complete.
 """
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -14,11 +16,13 @@ from typing import Final, Self
 
 import msgspec
 
+from damselfly.clock import now_s
 from damselfly.core.bundling import BundleAddress, Split, split
 from damselfly.core.members import Member
 from damselfly.core.urls import shown_at
 from damselfly.errors import (
     DamselflyError,
+    DownloadTimeoutError,
     RemoteProtocolError,
     SourceChangedError,
     SourceError,
@@ -27,6 +31,7 @@ from damselfly.faces.cli.folders.getting import Getter
 from damselfly.faces.cli.folders.unpacking import Unpacking, make_room_for, write_file
 from damselfly.faces.cli.netrc_file import netrc_headers
 from damselfly.faces.cli.progress import Shown
+from damselfly.services.outputs import beside
 from damselfly.wire.listings import decode_listing
 from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, ProviderBytes
 
@@ -78,7 +83,8 @@ class Done:
     def add(self, members: Sequence[Member]) -> None:
         """These are there now."""
         lines = "".join(f"{json.dumps([each.path, _key_of(each)])}\n" for each in members)
-        with self._lock, self._path.open("a") as file:
+        # On a full disk what comes next says so; without a note a file is only got again.
+        with self._lock, contextlib.suppress(OSError), self._path.open("a") as file:
             file.write(lines)
 
     def forget(self) -> None:
@@ -105,9 +111,10 @@ class Fetching:
         self._netrc_file = netrc_file
         self._getter = getter
         self._request = request
+        self._begun_s = now_s()
         self._folder = folder
         self._shown = shown
-        self._done = Done(folder.parent / f".{folder.name}.damselfly-files")
+        self._done = Done(Path(beside(str(folder), "-files")))
         self._lock = threading.Lock()
         self._total_bytes = 0
         # {what is on its way: how far it is}
@@ -122,7 +129,7 @@ class Fetching:
         Raises:
             DamselflyError: They cannot be listed.
         """
-        path = self._folder.parent / f".{self._folder.name}.damselfly-listing"
+        path = Path(beside(str(self._folder), "-listing"))
         try:
             self._getter.get(self._asking(f"list+{url}"), str(path), lambda _: None)
             return decode_listing(path.read_bytes())
@@ -178,21 +185,37 @@ class Fetching:
 
     def _run_all(self, jobs: Iterator[tuple[str, Sequence[Member]]]) -> None:
         running: set[Future[None]] = set()
-        with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
-            for url, members in jobs:
-                if len(running) >= 2 * FILES_AT_A_TIME:
-                    ended, running = wait(running, return_when=FIRST_COMPLETED)
-                    for each in ended:
-                        each.result()
-                work = self._get_bundle if url.startswith("bundle+") else self._get_alone
-                running.add(threads.submit(work, url, members))
-            for each in running:
-                each.result()
+        # A rate that the user gives is that of all together.
+        at_a_time = 1 if self._request.rate_bytes_per_s else FILES_AT_A_TIME
+        with ThreadPoolExecutor(at_a_time) as threads:
+            try:
+                for url, members in jobs:
+                    if len(running) >= 2 * at_a_time:
+                        ended, running = wait(running, return_when=FIRST_COMPLETED)
+                        for each in ended:
+                            each.result()
+                    running.add(threads.submit(self._get, url, members))
+                for each in running:
+                    each.result()
+            except BaseException:  # Ctrl-C: nobody waits for what is on its way
+                threads.shutdown(wait=False, cancel_futures=True)
+                self._getter.stop()
+                raise
+
+    def _get(self, url: str, members: Sequence[Member]) -> None:
+        if url.startswith("bundle+"):
+            self._get_bundle(url, members)
+        else:
+            self._get_alone(url, members)
+        if rate := self._request.rate_bytes_per_s:
+            # Each has a second's worth free, which for short files is all of it.
+            by = self.outcome.bytes_by
+            time.sleep(max(self._begun_s + (by.total - by.cache) / rate - now_s(), 0.0))
 
     def _get_alone(self, url: str, members: Sequence[Member]) -> None:
         (member,) = members
-        request = self._asking(url, digest=member.digest)
         try:
+            request = self._asking(url, digest=member.digest)
             path = make_room_for(self._folder, member.path)
             with _Told(self, url) as told:
                 finished = self._getter.get(request, str(path), told.show)
@@ -204,7 +227,7 @@ class Fetching:
 
     def _get_bundle(self, url: str, members: Sequence[Member]) -> None:
         number = BundleAddress.parse(url).number
-        spare = self._folder.parent / f".{self._folder.name}.{number}.damselfly-bundle"
+        spare = beside(str(self._folder), f"-bundle-{number}")
         unpacking = Unpacking(self._folder)
         by = ProviderBytes()
         failure: DamselflyError | None = None
@@ -212,7 +235,7 @@ class Fetching:
             try:
                 with _Told(self, url) as told:
                     finished = self._getter.read(
-                        self._asking(url), told.show, unpacking.take, spare_path=str(spare)
+                        self._asking(url), told.show, unpacking.take, spare_path=spare
                     )
                 by = finished.bytes_by
             except SourceChangedError:
@@ -234,13 +257,25 @@ class Fetching:
                 self._get_alone(member.url, [member])
 
     def _asking(self, url: str, *, digest: str = "") -> DownloadRequest:
-        """Return a request like that of the user, for another URL; secrets stay at their server."""
+        """Return a request like that of the user, for another URL; secrets stay at their server.
+
+        Raises:
+            DownloadTimeoutError: The time that the user gives for all is over.
+        """
         url, is_there = shown_at(url, self._request.url)
         headers = self._request.headers if is_there else ()
         if not self._request.url:  # of a list: the user said what goes to all of them
             headers = self._request.headers
             headers = (*headers, *netrc_headers(self._netrc_file, url, headers))
-        return msgspec.structs.replace(self._request, url=url, digest=digest, headers=headers)
+        request = self._request
+        left_s = 0.0
+        if request.timeout_s:
+            left_s = self._begun_s + request.timeout_s - now_s()
+            if left_s <= 0:
+                raise DownloadTimeoutError(timeout_s=request.timeout_s)
+        return msgspec.structs.replace(
+            request, url=url, digest=digest, headers=headers, timeout_s=left_s
+        )
 
     # --- what is told
 
@@ -262,6 +297,8 @@ class Fetching:
             self._show()
 
     def _miss(self, member: Member, exc: DamselflyError) -> None:
+        if isinstance(exc, DownloadTimeoutError):  # of what was left then
+            exc = DownloadTimeoutError(timeout_s=self._request.timeout_s)
         with self._lock:
             self.outcome.missing[member.path] = exc
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from damselfly.services.outputs import take_from
-from damselfly.transport.local_client import LocalClient
+from damselfly.transport.local_client import LocalClient, StoppableClient
 from damselfly.wire.local_messages import DownloadFinished, DownloadProgress, DownloadRequest
 
 OnProgress = Callable[[DownloadProgress], None]
@@ -46,12 +46,15 @@ class Getter(Protocol):
             DamselflyError: Whatever ended it, or what `take` raised; it may have read a part.
         """
 
+    def stop(self) -> None:
+        """Let all that waits in other threads fail at once, and whatever is asked for from now."""
+
 
 class ThroughDaemon:
     """Gets files through the host's daemon."""
 
     def __init__(self, client: LocalClient) -> None:
-        self._client = client
+        self._client = StoppableClient(client.path)
 
     def get(self, request: DownloadRequest, path: str, on_progress: OnProgress) -> DownloadFinished:
         """Download into `path`; see `Getter`."""
@@ -83,3 +86,7 @@ class ThroughDaemon:
             downloading = beside.submit(download)
             take(content.read)
             return downloading.result()
+
+    def stop(self) -> None:
+        """End all; see `Getter`."""
+        self._client.stop()

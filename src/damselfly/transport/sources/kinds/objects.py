@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES: Final = ("s3", "gs", "az")
-OK, PARTIAL, PRECONDITION_FAILED = 200, 206, 412
+OK, PARTIAL, NOT_FOUND, PRECONDITION_FAILED = 200, 206, 404, 412
 STORES_MAX: Final = 64  # one per bucket and requester; each has connections
+HEADS_AT_A_TIME: Final = 8
 LIST_CHUNK: Final = 1000  # what a store answers with at a time
 _STATUSES: Final = {
-    "NotFoundError": 404,
+    "NotFoundError": NOT_FOUND,
     "PermissionDeniedError": 403,
     "UnauthenticatedError": 401,
     "PreconditionError": PRECONDITION_FAILED,
@@ -157,7 +159,33 @@ class ObjectSource:
                     )
         except Exception as exc:
             raise _told(spec, exc) from exc
-        return members
+        if prefix and not members:  # there are no empty folders in a bucket
+            raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
+        return await self._without_marks(spec, members, turn)
+
+    async def _without_marks(
+        self, spec: TaskSpec, members: list[Member], turn: Turn
+    ) -> list[Member]:
+        """Leave out what marks a folder, an empty object `a/`, which the library calls `a`."""
+        above: set[str] = set()
+        for member in members:
+            folder = member.path.rpartition("/")[0]
+            while folder and folder not in above:
+                above.add(folder)
+                folder = folder.rpartition("/")[0]
+        empty = [member for member in members if not member.size_bytes]
+        doubtful = [member for member in empty if member.path not in above]
+        at_once = asyncio.Semaphore(HEADS_AT_A_TIME)
+
+        async def is_there(member: Member) -> bool:
+            async with at_once, turn():
+                answer = await self.authorise(replace(spec, url=member.url))
+            return answer.status != NOT_FOUND
+
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(is_there(member)) for member in doubtful]
+        real = {each.path for each, task in zip(doubtful, asked, strict=True) if task.result()}
+        return [member for member in members if member.size_bytes or member.path in real]
 
     async def _sums_of(self, spec: TaskSpec, *, is_part: bool) -> Sums:
         if is_part:
@@ -168,6 +196,9 @@ class ObjectSource:
 
     async def _ask(self, spec: TaskSpec, options: dict[str, Any]) -> Any:  # noqa: ANN401
         name = name_of(spec)
+        if not name.key:
+            expected = "it names a bucket and no object; --recursive is for all that is in it"
+            raise TaskSpecError(what="URL", value=spec.display_url, expected=expected)
         if name.version:
             options["version"] = name.version
         try:

@@ -1,11 +1,12 @@
 """Web servers, with the accounts of the settings; a folder is what its index pages lead to."""
 
 import asyncio
+import string
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from damselfly.core.members import Member, is_safe_path
 from damselfly.core.task import TaskSpec, Validators
@@ -110,15 +111,27 @@ def _below(top: str, page: str, link: Link) -> str | None:
     """Return where a link leads, if that is below the top."""
     if link.href.startswith(("?", "#")):
         return None  # the same page in another order
-    url = urljoin(page.partition("?")[0], link.href).partition("#")[0]
-    base = top.partition("?")[0]
-    if not url.startswith(base) or url == base or "?" in url:
+    try:
+        url = urljoin(page.partition("?")[0], link.href.strip()).partition("#")[0]
+    except ValueError:  # it leads nowhere
         return None
-    return url
+    if "?" in url or not _path_below(top, url):
+        return None
+    return quote(url, safe=string.punctuation)  # as browsers send what a page left as it is
+
+
+def _path_below(top: str, url: str) -> str:
+    """Return the path of a link below the top, with nothing encoded; empty: it is not there.
+
+    A page may encode more or less than the user did who wrote the address of the top.
+    """
+    base = unquote(urljoin(top.partition("?")[0], "."))
+    below = unquote(url)
+    return below.removeprefix(base) if below.startswith(base) else ""
 
 
 def _member(top: str, url: str, link: Link) -> Member | None:
-    path = unquote(url.removeprefix(top.partition("?")[0]))
+    path = _path_below(top, url)
     if not is_safe_path(path):
         return None
     userless = urlsplit(url)
