@@ -217,10 +217,14 @@ async def test_bad_input_gets_one_clear_sentence(site: Site) -> None:
     file = site.path("a.bin")
     file.write_bytes(DATA)
     wrong = f"sha256:{'0' * 64}"
+    os.mkfifo(site.path("pipe"))
     expected = [
         (("pin", "http://x.invalid/", *here), 7, "is not cached"),
         (("rm", "nothing", *here), 7, "is not cached"),
         (("import", "/no/such/file", *here), 2, "cannot read"),
+        (("import", "/dev/zero", *here), 2, "it is no file"),
+        (("import", str(site.path("pipe")), *here), 2, "it is no file"),
+        (("import", str(site.folder), *here), 2, "it is no file"),
         (("import", str(file), "--digest", "sha256:12", *here), 2, "hexadecimal digits"),
         (("import", str(file), "--digest", wrong, *here), 50, "nothing was handed out"),
         (("import", str(file), "--url", "nonsense", *here), 2, "URL"),

@@ -1,12 +1,15 @@
 """The straight way, with real processes: a source, a SuperNode, daemons, dfget."""
 
 import asyncio
+import os
 import random
 from pathlib import Path
 
 import blake3
 import pytest
 
+from damselfly.transport.local_client import LocalClient
+from damselfly.wire.local_messages import DownloadRequest
 from e2e.processes import Ended, Running, Site, dfget
 from fakes.source import FakeSource
 
@@ -164,3 +167,14 @@ async def test_private_source_gets_the_headers_and_no_log_has_them(
     logs = supernode.log.read_text() + daemon.log.read_text() + refused.err
     assert "s3cret" not in logs
     assert "t0ken" not in logs
+
+
+async def test_a_client_is_told_of_a_file_by_its_whole_path(site: Site, source: FakeSource) -> None:
+    source.add("/f", content(MIB))
+    relative = os.path.relpath(site.path("host"))
+    daemon = await site.daemon("host", "127.0.0.1:1", "--data", relative)
+
+    request = DownloadRequest(url=source.url("/f"))
+    finished = await asyncio.to_thread(LocalClient(daemon.socket).download, request, lambda _: None)
+
+    assert Path(finished.content_path).is_absolute()

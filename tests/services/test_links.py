@@ -93,3 +93,9 @@ async def test_a_link_is_opened_anew_beside_one_that_is_being_closed() -> None:
             pass
         other.store(other_links, 2)
         assert await ours.hears() == (2,)
+
+
+async def test_who_leaves_while_a_link_opens_waits_for_nobody() -> None:
+    ours, other = End("a", BlockSet()), End("b", BlockSet.of([1]))
+    async with other.links() as other_links, asyncio.timeout(20), ours.links() as our_links:
+        our_links.open(EDITION, HostId("h-b"), other_links.address)

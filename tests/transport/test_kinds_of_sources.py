@@ -2,6 +2,7 @@
 
 import base64
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from damselfly.core.bundling import BundleAddress
 from damselfly.core.task import TaskSpec
 from damselfly.errors import (
     SettingsError,
+    SourceBrokenError,
     SourceChangedError,
     SourceRefusedError,
     SourceUnreachableError,
@@ -73,6 +75,38 @@ async def test_files_outside_the_allowed_folders_are_refused(tmp_path: Path, url
 
     with pytest.raises(SourceRefusedError, match="403"):
         await sources.read(TaskSpec(url=url))
+
+
+async def test_links_in_a_folder_are_files_of_it_and_lead_in_no_circle(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    (allowed / "top" / "deep").mkdir(parents=True)
+    (allowed / "blobs").mkdir()
+    (allowed / "blobs" / "1").write_text("x")
+    (tmp_path / "out").mkdir()
+    links = {"file": "../blobs/1", "folder": "../blobs", "out": tmp_path / "out", "none": "gone"}
+    for name, target in (links | {"circle": ".", "deep/up": ".."}).items():
+        (allowed / "top" / name).symlink_to(target)
+    sources = sources_with(folders=(str(allowed),))
+
+    members = await sources.list_below(TaskSpec(url=f"file://{allowed}/top"))
+
+    by_path = {member.path: member for member in members}
+    assert set(by_path) == {"file", "folder/1", "out"}
+    for name in ("file", "folder/1"):
+        async with await sources.read(TaskSpec(url=by_path[name].url)) as reading:
+            assert await body_of(reading) == b"x"
+    with pytest.raises(SourceRefusedError, match="it is in no folder"):
+        await sources.read(TaskSpec(url=by_path["out"].url))
+    await sources.close()
+
+
+async def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.bin")).write_text("x")
+    sources = sources_with(folders=(str(tmp_path),))
+
+    with pytest.raises(SourceBrokenError, match="no UTF-8"):
+        await sources.list_below(TaskSpec(url=f"file://{tmp_path}"))
+    await sources.close()
 
 
 @pytest.mark.parametrize("scheme", ["s3", "ftp", "smb", "webhdfs", "hf", "oci"])

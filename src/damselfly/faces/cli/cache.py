@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import io
 import os
+import stat
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, Protocol, TypeVar
 
@@ -372,6 +373,8 @@ def import_(
     if url and digest:
         raise UsageError("--url names the task by its URL, --digest by its content: choose one")
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a device may have no end, a pipe no beginning
+            raise UsageError(f"cannot import {file}: it is no file; write it into one first")
         with open(file, "rb") as opened:
             size_bytes = os.fstat(opened.fileno()).st_size
             told = digest or f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"

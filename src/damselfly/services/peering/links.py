@@ -113,6 +113,9 @@ class Links:
         self._links: dict[EditionId, dict[HostId, Link]] = defaultdict(dict)
         self._listeners: dict[EditionId, LinkListener] = {}
         self._opening: set[tuple[EditionId, HostId]] = set()
+        # All that run; of some the other side has not said yet who it is.
+        self._conversations: set[Conversation[LinkMessage, LinkMessage]] = set()
+        self._is_closed = False
         # What the links of each edition were told; there while it has links.
         self._news: dict[EditionId, News] = defaultdict(News)
         self._claimed: dict[EditionId, tuple[int, ...]] = {}
@@ -140,9 +143,10 @@ class Links:
             link.conversation.close()
 
     def close(self) -> None:
-        """Close all links."""
-        for edition_id in list(self._links):
-            self.close_edition(edition_id)
+        """Close all links, those that are being opened as well; there are none from now on."""
+        self._is_closed = True
+        for conversation in self._conversations:
+            conversation.close()
 
     # --- news
 
@@ -270,6 +274,9 @@ class Links:
                 self._on_message(edition_id, link, message)
 
         timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, conversation.close)
+        self._conversations.add(conversation)
+        if self._is_closed:
+            conversation.close()
         try:
             await conversation.run(on_message)
         except RemoteProtocolError as exc:
@@ -278,6 +285,7 @@ class Links:
             pass
         finally:
             timer.cancel()
+            self._conversations.discard(conversation)
             self._forget(edition_id, link)
 
     def _on_hello(

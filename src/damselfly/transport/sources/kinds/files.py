@@ -5,8 +5,9 @@ folder, everybody may have who may ask it.
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -16,7 +17,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from damselfly.core.members import Member
 from damselfly.core.task import TaskSpec, Validators
-from damselfly.errors import DamselflyError, SourceRefusedError, SourceUnreachableError
+from damselfly.errors import (
+    DamselflyError,
+    SourceBrokenError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 from damselfly.transport.provider import SourceAnswer, Turn
 from damselfly.transport.sources.chunks import (
     ChunkReading,
@@ -102,10 +108,13 @@ class FileSource:
             SourceRefusedError: It is in no allowed folder.
         """
         path = Path(unquote(urlsplit(spec.url).path)).resolve()
-        if not any(path.is_relative_to(folder) for folder in self._folders):
+        if not self._allows(path):
             hint = "it is in no folder that the setting source.folders of the SuperNode names"
             raise SourceRefusedError(url=spec.display_url, status=FORBIDDEN, hint=hint)
         return path
+
+    def _allows(self, path: Path) -> bool:
+        return any(path.is_relative_to(folder) for folder in self._folders)
 
     def _open(self, spec: TaskSpec) -> BinaryIO:
         path = self._path(spec)
@@ -121,18 +130,43 @@ class FileSource:
         if not top.is_dir():
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
         members = []
-        for path in top.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                status = path.stat()
-                members.append(
-                    Member(
-                        path=path.relative_to(top).as_posix(),
-                        url=f"file://{quote(str(path))}",
-                        size_bytes=status.st_size,
-                        version=_validators(status).etag,
+        try:
+            for path in self._below(top):
+                with contextlib.suppress(FileNotFoundError):  # it went just now
+                    status = path.stat()
+                    members.append(
+                        Member(
+                            path=path.relative_to(top).as_posix(),
+                            url=f"file://{quote(str(path))}",
+                            size_bytes=status.st_size,
+                            version=_validators(status).etag,
+                        )
                     )
-                )
+        except UnicodeEncodeError as exc:
+            reason = "a file there has a name that is no UTF-8"
+            raise SourceBrokenError(url=spec.display_url, reason=reason) from exc
+        except OSError as exc:
+            raise _told(spec, exc) from exc
         return members
+
+    def _below(self, top: Path) -> Iterator[Path]:
+        """Yield the files below a folder.
+
+        Links are followed, but in no circle. One that leads out of the allowed folders is yielded
+        as well: who asks for it is told why it is not to be had.
+        """
+        waiting = [(top, frozenset([top]))]
+        while waiting:
+            folder, above = waiting.pop()
+            for path in folder.iterdir():
+                if path.is_dir():
+                    real = path.resolve()
+                    if not self._allows(real):
+                        yield path
+                    elif real not in above:
+                        waiting.append((path, above | {real}))
+                elif path.is_file():
+                    yield path
 
 
 def _answer(status: os.stat_result) -> SourceAnswer:
