@@ -83,7 +83,12 @@ async def test_links_in_a_folder_are_files_of_it_and_lead_in_no_circle(tmp_path:
     (allowed / "blobs").mkdir()
     (allowed / "blobs" / "1").write_text("x")
     (tmp_path / "out").mkdir()
-    links = {"file": "../blobs/1", "folder": "../blobs", "out": tmp_path / "out", "none": "gone"}
+    links = {
+        "file": "../blobs/1",
+        "folder": "../blobs",
+        "out": str(tmp_path / "out"),
+        "none": "gone",
+    }
     for name, target in (links | {"circle": ".", "deep/up": ".."}).items():
         (allowed / "top" / name).symlink_to(target)
     sources = sources_with(folders=(str(allowed),))
