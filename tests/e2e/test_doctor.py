@@ -70,3 +70,10 @@ async def test_text_says_what_to_do_for_each_failure(site: Site) -> None:
     assert "damselfly daemon" in ended.out
     assert "→ run `damselfly install containerd`" in ended.out
     assert " failed, " in ended.out.splitlines()[-1]
+
+
+async def test_proxy_that_is_no_address_is_refused(site: Site) -> None:
+    ended = await damselfly("doctor", "--proxy", "foo", "--root", str(site.path("host")))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "damselfly: --proxy 'foo' is not host:port, such as 127.0.0.1:65001\n"

@@ -185,7 +185,7 @@ async def test_a_name_that_does_not_exist_is_unreachable(http: HttpSource) -> No
 async def test_tls_to_a_port_that_speaks_none_is_unreachable(
     fake: FakeSource, http: HttpSource
 ) -> None:
-    with pytest.raises(SourceUnreachableError, match="TLS"):
+    with pytest.raises(SourceUnreachableError, match="speaks none at this port"):
         await http.read(TaskSpec(url=fake.url("/f").replace("http:", "https:")))
 
 

@@ -6,7 +6,7 @@ import typer
 
 from damselfly.errors import DamselflyError
 from damselfly.faces.cli.status import SocketPath, daemon_client
-from damselfly.services.engine_setup.plans import Registry
+from damselfly.services.engine_setup.plans import Registry, check_proxy
 from damselfly.services.options import DaemonOptions
 from damselfly.services.places import data_folder
 from damselfly.settings import options_for, read_file
@@ -58,6 +58,8 @@ def _scene(registries: list[str], proxy: str, root: str, socket: str, config: st
     from damselfly.services.doctor.findings import Scene  # noqa: PLC0415
     from damselfly.services.doctor.registries import registries_to_try  # noqa: PLC0415
 
+    if proxy:
+        check_proxy(proxy)
     named = [Registry.parse(text) for text in registries]
     tables = (read_file(config) if config else {}).get("daemon", {})
     options = options_for(

@@ -81,6 +81,16 @@ class Registry:
         return f"http{'' if self.is_plain_http else 's'}://{host}"
 
 
+def check_proxy(address: str) -> None:
+    """Refuse what is no address of a daemon for engines.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not is_host_port(address):
+        raise UsageError(f"--proxy {address!r} is not host:port, such as 127.0.0.1:65001")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What a user wants an engine to do.
@@ -98,8 +108,7 @@ class Wish:
     is_mirror_only: bool = False
 
     def __post_init__(self) -> None:
-        if not is_host_port(self.proxy):
-            raise UsageError(f"--proxy {self.proxy!r} is not host:port, such as 127.0.0.1:65001")
+        check_proxy(self.proxy)
 
     @property
     def told_elsewhere(self) -> tuple[str, ...]:
