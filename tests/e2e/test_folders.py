@@ -420,3 +420,17 @@ async def test_a_list_as_other_systems_write_it(site: Site) -> None:
     assert found_in(site.path("out")) == {"b c.bin": b"a"}
     assert (wrong.code, "line 2 of the list: URL 'a.bin'" in wrong.err) == (2, True)
     assert (of_one.code, "--digest is of one file" in of_one.err) == (2, True)
+
+
+async def test_files_come_one_by_one_where_there_is_no_room_for_all_at_once(site: Site) -> None:
+    files = {f"f{number:02}.bin": random_bytes(100_000, seed=number) for number in range(40)}
+    async with FakeSource() as source:
+        add_folder(source, files)
+        supernode = await site.supernode()
+        daemon = await site.daemon("ann", supernode.address, "--quota", "2MiB")
+        ended = await dfget(
+            "-r", source.url("/top/"), "--socket", daemon.socket, "-O", site.path("out")
+        )
+
+    assert ended.code == 0, ended.err
+    assert found_in(site.path("out")) == files

@@ -40,6 +40,8 @@ SECRET = "s3cr3t-of-a-test"
         ("odd+http://h/f", "a form that is none of"),
         ("oss://bucket/f", r"ossfs.*install damselfly\[fsspec\]"),
         ("hf://org", "hf://org/name"),
+        ("hf://org/name", "no file; --recursive"),
+        ("hf://datasets/org/name@main/", "no file; --recursive"),
         ("s3://bucket/key?versionid=1", "its version, versionId="),
         ("s3://bucket/key?versionId=", "its version, versionId="),
         ("s3://bucket/key?versionId=1&versionId=2", "its version, versionId="),

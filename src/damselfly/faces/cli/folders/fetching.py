@@ -26,6 +26,7 @@ from damselfly.errors import (
     RemoteProtocolError,
     SourceChangedError,
     SourceError,
+    StorageFullError,
 )
 from damselfly.faces.cli.folders.getting import Getter
 from damselfly.faces.cli.folders.unpacking import Unpacking, make_room_for, write_file
@@ -240,8 +241,10 @@ class Fetching:
                 by = finished.bytes_by
             except SourceChangedError:
                 continue  # while it was read: the next reading begins with a new listing
-            except (SourceError, RemoteProtocolError):
-                pass  # one file cannot be had, or its length was not what was listed
+            except (SourceError, RemoteProtocolError, StorageFullError):
+                # One file cannot be had, or its length was not what was listed, or there is
+                # room for each, but not for all of them together.
+                pass
             except DamselflyError as exc:
                 failure = exc
             break

@@ -170,7 +170,11 @@ class HubSource:
         return self._accounts.find(spec.url).endpoint or self._endpoint
 
     def _asked(self, spec: TaskSpec) -> TaskSpec:
-        url = HubPlace.parse(spec).file_url(self._endpoint_of(spec))
+        place = HubPlace.parse(spec)
+        if not place.path:
+            expected = "it names a repository and no file; --recursive is for all that is in it"
+            raise TaskSpecError(what="URL", value=spec.display_url, expected=expected)
+        url = place.file_url(self._endpoint_of(spec))
         return replace(self._accounts.shown(spec), url=url)
 
 
