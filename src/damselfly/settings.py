@@ -48,6 +48,8 @@ _BYTES: Final = {
 }
 _BITS: Final = {"bit": 0.125, "kbit": 125.0, "mbit": 125e3, "gbit": 125e6, "tbit": 125e9}
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES_STOP: Final = 2.0**63  # files are no longer
+SECONDS_STOP: Final = 9e9  # systems count the nanoseconds of a wait in 63 bits
 _QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _UNITS: Final = ("_bytes_per_s", "_bytes", "_s")
 
@@ -77,14 +79,19 @@ def parse_seconds(text: str) -> float:
     Raises:
         ValueError: It is none; the message says what one looks like.
     """
-    return _quantity(text, _SECONDS, "a time such as 30s, 10m or 1.5h")
+    return _quantity(text, _SECONDS, "a time such as 30s, 10m or 1.5h", below=SECONDS_STOP)
 
 
-def _quantity(text: str, units: Mapping[str, float], expected: str) -> float:
+def _quantity(
+    text: str, units: Mapping[str, float], expected: str, *, below: float = BYTES_STOP
+) -> float:
     match = _QUANTITY.fullmatch(text)
     if not match or match[2].lower() not in units:
         raise ValueError(f"{text!r} is not {expected}")
-    return float(match[1]) * units[match[2].lower()]
+    value = float(match[1]) * units[match[2].lower()]
+    if value >= below:
+        raise ValueError(f"{text!r} is more than can be counted, and not {expected}")
+    return value
 
 
 def key_of(field_name: str) -> str:

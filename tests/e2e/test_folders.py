@@ -434,3 +434,26 @@ async def test_files_come_one_by_one_where_there_is_no_room_for_all_at_once(site
 
     assert ended.code == 0, ended.err
     assert found_in(site.path("out")) == files
+
+
+async def test_nothing_is_made_where_a_link_in_the_folder_leads(site: Site) -> None:
+    for name in ("out", "elsewhere"):
+        site.path(name).mkdir()
+    (site.path("out") / "top").symlink_to(site.path("elsewhere"))
+    async with FakeSource() as source:
+        source.add("/f", b"x")
+        listed = site.path("list")
+        listed.write_text(f"{source.url('/f')} top/deep/f")
+        ended = await dfget("--from-file", listed, "-O", site.path("out"))
+
+    assert (ended.code, "a link leads out" in ended.err) == (54, True)
+    assert list(site.path("elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "limit", [("--timeout", "99999999999999d"), ("--rate-limit", "9" * 400 + "MiB")]
+)
+async def test_limits_beyond_all_clocks_and_files_are_refused(limit: tuple[str, str]) -> None:
+    ended = await dfget("http://127.0.0.1:1/f", *limit)
+
+    assert (ended.code, "more than can be counted" in ended.err) == (2, True)

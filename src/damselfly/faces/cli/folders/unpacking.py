@@ -75,12 +75,12 @@ def make_room_for(folder: Path, path: str) -> Path:
         OutputError: It would be outside the folder, or cannot be made.
     """
     target = folder / path
+    if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(folder)):
+        raise OutputError(path=str(target), reason="a link leads out of the folder there")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise OutputError(path=str(target), reason=exc.strerror or str(exc)) from exc
-    if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(folder)):
-        raise OutputError(path=str(target), reason="a link leads out of the folder there")
     if target.is_dir():
         raise OutputError(path=str(target), reason="there is a folder of that name")
     return target
