@@ -77,3 +77,11 @@ async def test_proxy_that_is_no_address_is_refused(site: Site) -> None:
 
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "damselfly: --proxy 'foo' is not host:port, such as 127.0.0.1:65001\n"
+
+
+async def test_root_that_is_empty_is_not_the_folder_one_is_in() -> None:
+    """As of `--root "$NOT_SET"`."""
+    for flags in (("install", "containerd", "--dry-run"), ("uninstall", "containerd", "--dry-run")):
+        ended = await damselfly(*flags, "--root", "")
+        assert ended.code != 0
+        assert ended.err == "damselfly: '': there is no such folder; see --root\n"

@@ -10,6 +10,7 @@ from damselfly.services.options import (
     DaemonOptions,
     EphemeralOptions,
     ProxyOptions,
+    SourceOptions,
     SuperNodeOptions,
 )
 from damselfly.settings import read_file
@@ -47,3 +48,8 @@ def test_part_that_is_no_table_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(SettingsError, match=r"settings\.toml: (daemon|supernode): must be a table"):
         read_file(str(path))
+
+
+def test_hub_is_named_by_a_url() -> None:
+    with pytest.raises(ValueError, match=r"hub_endpoint: URL 'hub\.example' cannot be used"):
+        SourceOptions(hub_endpoint="hub.example")

@@ -119,6 +119,11 @@ class SourceOptions:
         _require(self.connect_timeout_s > 0, "connect_timeout_s must be positive")
         _require(self.stall_timeout_s > 0, "stall_timeout_s must be positive")
         _require(self.retries_max >= 0, "retries_max must not be negative")
+        try:
+            if self.hub_endpoint:
+                normalise_url(self.hub_endpoint, schemes=WEB)
+        except UsageError as exc:
+            raise ValueError(f"hub_endpoint: {exc}") from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

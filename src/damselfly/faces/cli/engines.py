@@ -58,8 +58,8 @@ def uninstall(engine: EngineName, *, root: Root = "/", dry_run: DryRun = False) 
 def _engine_setup(root: str) -> "EngineSetup":
     from damselfly.services.engine_setup.setup import EngineSetup  # noqa: PLC0415  # --help is quick
 
-    if not Path(root).is_dir():
-        raise EngineConfigError(path=root, reason="there is no such folder; see --root")
+    if not root or not Path(root).is_dir():  # an empty one would be the folder one is in
+        raise EngineConfigError(path=root or "''", reason="there is no such folder; see --root")
     return EngineSetup(root)
 
 
