@@ -161,7 +161,10 @@ class ObjectSource:
             raise _told(spec, exc) from exc
         if prefix and not members:  # there are no empty folders in a bucket
             raise SourceRefusedError(url=spec.display_url, status=NOT_FOUND)
-        return await self._without_marks(spec, members, turn)
+        try:
+            return await self._without_marks(spec, members, turn)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _without_marks(
         self, spec: TaskSpec, members: list[Member], turn: Turn
