@@ -7,6 +7,7 @@ import shutil
 import signal
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -457,3 +458,18 @@ async def test_limits_beyond_all_clocks_and_files_are_refused(limit: tuple[str, 
     ended = await dfget("http://127.0.0.1:1/f", *limit)
 
     assert (ended.code, "more than can be counted" in ended.err) == (2, True)
+
+
+async def test_names_of_a_server_do_nothing_to_a_terminal(site: Site) -> None:
+    name = "a\x1b[31mred\x9b"
+    (site.path("out") / name).mkdir(parents=True)
+    async with FakeSource() as source:
+        add_folder(source, {name: b"x", "good": b"y"})
+        folder = await run(str(BIN / "dfget"), "-r", source.url("/top/"), "-O", site.path("out"))
+        url = source.url(f"/top/{quote(name)}")
+        one = await run(str(BIN / "dfget"), url, "-O", site.folder)
+
+    assert (folder.code, one.code) == (54, 0), one.err
+    for text in (folder.err, one.err):
+        assert r"a\x1b[31mred\x9b" in text
+        assert text.replace("\n", "").isprintable()

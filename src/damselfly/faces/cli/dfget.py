@@ -17,7 +17,7 @@ from damselfly.core.digest import Digest
 from damselfly.core.downloading.sharing import Priority
 from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
 from damselfly.faces.cli.netrc_file import USERS_OWN, netrc_headers
-from damselfly.faces.cli.output import named, output_path
+from damselfly.faces.cli.output import named, output_path, printable
 from damselfly.faces.cli.pipes import until_reader_leaves
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
 from damselfly.services.outputs import STANDARD_OUTPUT, is_stream, take_from
@@ -250,7 +250,7 @@ def _report(
         rate = f" ({size_text(received / max(finished.seconds, 0.001))}/s)" if received else ""
         text = f"{output}: {size_text(finished.size_bytes)} in {finished.seconds:.1f} s{rate}"
         parts = [text, providers_text(finished.bytes_by)]
-        print(", ".join(part for part in parts if part), file=sys.stderr)
+        print(printable(", ".join(part for part in parts if part)), file=sys.stderr)
 
 
 def _print_json(value: object) -> None:
@@ -267,7 +267,7 @@ def _told(error: DamselflyError) -> dict[str, Any]:
 
 
 def _fail(error: DamselflyError, *, is_json: bool) -> int:
-    print(f"dfget: {error}", file=sys.stderr)
+    print(printable(f"dfget: {error}"), file=sys.stderr)
     if is_json:
         _print_json(_told(error))
     return error.exit_code

@@ -1,4 +1,4 @@
-"""Where the output of dfget goes."""
+"""Where the output of dfget goes, and how it is told."""
 
 import os
 from urllib.parse import unquote, urlsplit
@@ -10,6 +10,11 @@ from damselfly.services.outputs import STANDARD_OUTPUT, is_stream, may_write
 def named(asked: str) -> str:
     """Return what a user means by an output: `-` is standard output."""
     return STANDARD_OUTPUT if asked == "-" else asked
+
+
+def printable(text: str) -> str:
+    """Return a text as it may go to a terminal: names come from servers, and could command it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def output_path(asked: str, url: str) -> str:

@@ -17,6 +17,7 @@ from damselfly.core.urls import display_url, normalise_url
 from damselfly.errors import FolderIncompleteError, OutputError, TaskSpecError, UsageError
 from damselfly.faces.cli.folders.fetching import Fetching, Outcome
 from damselfly.faces.cli.folders.getting import Getter, ThroughDaemon
+from damselfly.faces.cli.output import printable
 from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
 from damselfly.services.outputs import beside
 from damselfly.transport.local_client import LocalClient
@@ -150,10 +151,10 @@ def _report(
 
 def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
     for path, exc in sorted(outcome.missing.items())[:SHOWN_MAX]:
-        print(f"dfget: missing: {path}: {exc}", file=sys.stderr)
+        print(printable(f"dfget: missing: {path}: {exc}"), file=sys.stderr)
     if len(outcome.missing) > SHOWN_MAX:
         print(f"dfget: missing: and {len(outcome.missing) - SHOWN_MAX} more", file=sys.stderr)
     count = "1 file" if outcome.files == 1 else f"{outcome.files} files"
     text = f"{folder}: {count}, {size_text(outcome.size_bytes)} in {seconds:.1f} s"
     parts = [text, providers_text(outcome.bytes_by)]
-    print(", ".join(part for part in parts if part), file=sys.stderr)
+    print(printable(", ".join(part for part in parts if part)), file=sys.stderr)
