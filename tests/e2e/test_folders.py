@@ -465,9 +465,10 @@ async def test_names_of_a_server_do_nothing_to_a_terminal(site: Site) -> None:
     (site.path("out") / name).mkdir(parents=True)
     async with FakeSource() as source:
         add_folder(source, {name: b"x", "good": b"y"})
-        folder = await run(str(BIN / "dfget"), "-r", source.url("/top/"), "-O", site.path("out"))
+        program, out = str(BIN / "dfget"), str(site.path("out"))
+        folder = await run(program, "-r", source.url("/top/"), "-O", out)
         url = source.url(f"/top/{quote(name)}")
-        one = await run(str(BIN / "dfget"), url, "-O", site.folder)
+        one = await run(program, url, "-O", str(site.folder))
 
     assert (folder.code, one.code) == (54, 0), one.err
     for text in (folder.err, one.err):
