@@ -313,8 +313,10 @@ class Mirror:
         """
         is_head, headers = asked.request.method == "HEAD", _headers_of(digest)
         has_it = has_already(asked.request, headers["ETag"])
+        if not (is_head or has_it):
+            return None
         is_held = self._downloads.is_held(_requests(asked)[0])
-        if not is_head and (is_held or not has_it):
+        if is_held and not is_head:
             return None
         told, url = await self._ask(asked, "HEAD")
         is_able = told.status < SERVER_ERRORS and told.status != TOO_MANY
