@@ -23,7 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from damselfly.errors import SettingsError
+from damselfly.errors import SettingsError, UsageError
 from damselfly.services.options import DaemonOptions, ProxyOptions, SuperNodeOptions
 
 O = TypeVar("O")  # noqa: E741  # a class of options
@@ -195,7 +195,7 @@ def _build(
             values[name] = _convert(tables[key], hints[name], name, where=where, key=path)
     try:
         return kind(**values)
-    except ValueError as exc:
+    except (ValueError, UsageError) as exc:  # of the class itself, or of what reads such a text
         raise SettingsError(where=where, key=prefix, expected=str(exc)) from exc
 
 

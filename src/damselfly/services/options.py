@@ -150,13 +150,10 @@ class RegistryOptions:
     auth_file: str = ""
 
     def __post_init__(self) -> None:
-        try:
-            for url in (*self.mirrors, *([self.url] if self.url else [])):
-                normalise_url(url, schemes=WEB)
-            if self.name:
-                parse_registry_name(self.name)
-        except UsageError as exc:
-            raise ValueError(str(exc)) from exc
+        for url in (*self.mirrors, *([self.url] if self.url else [])):
+            normalise_url(url, schemes=WEB)
+        if self.name:
+            parse_registry_name(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,10 +172,7 @@ class MirrorOptions:
     pushes: bool = True
 
     def __post_init__(self) -> None:
-        try:
-            parse_registry_name(self.default)
-        except UsageError as exc:
-            raise ValueError(str(exc)) from exc
+        parse_registry_name(self.default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,14 +310,11 @@ class PreheatOptions:
             all(each.image and each.cron for each in self.schedules),
             "each of schedules needs an image and cron",
         )
-        try:
-            Hours.parse(self.hours)
-            for target in (self.target, *(each.target for each in self.schedules)):
-                Target.parse(target)
-            for platform in self.platforms:
-                Platform.parse(platform)
-        except UsageError as exc:
-            raise ValueError(str(exc)) from exc
+        Hours.parse(self.hours)
+        for target in (self.target, *(each.target for each in self.schedules)):
+            Target.parse(target)
+        for platform in self.platforms:
+            Platform.parse(platform)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,10 +462,7 @@ class DaemonOptions:
         for key in ("supernode", "advertise"):
             if value := getattr(self, key):
                 _require_address(key, value)
-        try:
-            Location.parse(self.location)
-        except UsageError as exc:
-            raise ValueError(str(exc)) from exc
+        Location.parse(self.location)
         _require(all(each.name for each in self.registries), "each of registries needs a name")
         for label in self.labels:
             _require(is_label(label), f"label {label!r} must be letters, digits and ._=/-")
