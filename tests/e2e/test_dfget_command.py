@@ -35,18 +35,24 @@ async def interrupted(cache: Path, *arguments: str) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
+async def flags_of(site: Site, way: str) -> tuple[str, ...]:
+    """Start a SuperNode and a daemon; return the flags that lead dfget one of its ways."""
+    supernode = await site.supernode()
+    daemon = await site.daemon("host", supernode.address)
+    ways = {
+        "daemon": ("--socket", daemon.socket),
+        "peer": ("--supernode", supernode.address),
+        "direct": (),
+    }
+    return ways[way]
+
+
 @pytest.mark.parametrize("way", ["daemon", "peer", "direct"])
 async def test_ctrl_c_leaves_a_state_that_the_same_command_resumes(site: Site, way: str) -> None:
     async with FakeSource() as source:
         content = source.add("/f", DATA, stall_after_bytes=3 << 20)
         output = site.path("out")
-        supernode = await site.supernode()
-        daemon = await site.daemon("host", supernode.address)
-        where = {
-            "daemon": ("--socket", daemon.socket),
-            "peer": ("--supernode", supernode.address),
-            "direct": (),
-        }[way]
+        where = await flags_of(site, way)
         cache = site.path("host" if way == "daemon" else ".out.damselfly")
         call = (source.url("/f"), "-O", str(output), *where)
 
@@ -165,13 +171,7 @@ async def test_standard_output_takes_the_content_and_nothing_else(site: Site, wa
     text = base64.b64encode(DATA).decode()
     async with FakeSource() as source:
         source.add("/f", text.encode())
-        supernode = await site.supernode()
-        daemon = await site.daemon("host", supernode.address)
-        where = {
-            "daemon": ("--socket", daemon.socket),
-            "peer": ("--supernode", supernode.address),
-            "direct": (),
-        }[way]
+        where = await flags_of(site, way)
         temporary = site.path("temporary")
         temporary.mkdir()
         command = (str(BIN / "dfget"), source.url("/f"), "-O", "-", *where)

@@ -1,6 +1,8 @@
 """Guards the way of a compressed content into a file: laid as it comes, once for each who asks."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,19 @@ pytestmark = pytest.mark.slow
 DATA = b"".join(b"%d: a line of a log\n" % n for n in range(100_000))
 
 
+@asynccontextmanager
+async def a_log_and_a_host(tmp_path: Path) -> AsyncIterator[tuple[FakeSource, PeerHost]]:
+    """Give a source of a log, and a host of a swarm that compresses."""
+    compression = CompressionOptions(mode=CompressionMode.ON)
+    async with (
+        FakeSource() as source,
+        a_supernode(tmp_path, compression=compression) as address,
+        a_host(tmp_path, "ann", address) as ann,
+    ):
+        source.add("/log", DATA)
+        yield source, ann
+
+
 async def get(host: PeerHost, url: str, *, is_placed: bool = True) -> DownloadFinished:
     wanted = DownloadRequest(url=url, is_placed=is_placed)
     return await host.downloads.get(wanted, lambda _: None)
@@ -24,13 +39,7 @@ async def get(host: PeerHost, url: str, *, is_placed: bool = True) -> DownloadFi
 async def test_a_compressed_content_comes_as_a_file_and_the_next_one_is_read(
     tmp_path: Path,
 ) -> None:
-    compression = CompressionOptions(mode=CompressionMode.ON)
-    async with (
-        FakeSource() as source,
-        a_supernode(tmp_path, compression=compression) as address,
-        a_host(tmp_path, "ann", address) as ann,
-    ):
-        source.add("/log", DATA)
+    async with a_log_and_a_host(tmp_path) as (source, ann):
         async with asyncio.TaskGroup() as tasks:
             both = [tasks.create_task(get(ann, source.url("/log"))) for _ in range(2)]
         finished = [task.result() for task in both]
@@ -53,13 +62,7 @@ async def test_a_compressed_content_comes_as_a_file_and_the_next_one_is_read(
 
 
 async def test_nothing_is_laid_in_plain_for_who_only_reads(tmp_path: Path) -> None:
-    compression = CompressionOptions(mode=CompressionMode.ON)
-    async with (
-        FakeSource() as source,
-        a_supernode(tmp_path, compression=compression) as address,
-        a_host(tmp_path, "ann", address) as ann,
-    ):
-        source.add("/log", DATA)
+    async with a_log_and_a_host(tmp_path) as (source, ann):
         for _ in range(2):  # as it comes, and from the cache
             finished = await get(ann, source.url("/log"), is_placed=False)
             assert (finished.size_bytes, finished.content_path) == (len(DATA), "")

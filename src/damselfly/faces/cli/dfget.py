@@ -19,7 +19,7 @@ from damselfly.errors import DaemonUnreachableError, DamselflyError, UsageError
 from damselfly.faces.cli.netrc_file import USERS_OWN, netrc_headers
 from damselfly.faces.cli.output import named, output_path, printable
 from damselfly.faces.cli.pipes import until_reader_leaves
-from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
+from damselfly.faces.cli.progress import shown_on_terminal, size_text, summary_text
 from damselfly.services.outputs import STANDARD_OUTPUT, is_stream, take_from
 from damselfly.services.places import daemon_sockets
 from damselfly.transport.local_client import LocalClient
@@ -249,8 +249,7 @@ def _report(
         received = finished.size_bytes - finished.bytes_by.cache
         rate = f" ({size_text(received / max(finished.seconds, 0.001))}/s)" if received else ""
         text = f"{output}: {size_text(finished.size_bytes)} in {finished.seconds:.1f} s{rate}"
-        parts = [text, providers_text(finished.bytes_by)]
-        print(printable(", ".join(part for part in parts if part)), file=sys.stderr)
+        print(printable(summary_text(text, finished.bytes_by)), file=sys.stderr)
 
 
 def _print_json(value: object) -> None:

@@ -27,6 +27,11 @@ def providers_text(by: ProviderBytes) -> str:
     return ", ".join(f"{size_text(count)} from {name}" for count, name in parts)
 
 
+def summary_text(text: str, by: ProviderBytes) -> str:
+    """Return what is said at the end: a text, and where the bytes came from, if any came."""
+    return ", ".join(part for part in (text, providers_text(by)) if part)
+
+
 class Shown(Protocol):
     """Something that shows progress inside a `with`."""
 

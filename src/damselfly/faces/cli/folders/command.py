@@ -18,7 +18,7 @@ from damselfly.errors import FolderIncompleteError, OutputError, TaskSpecError, 
 from damselfly.faces.cli.folders.fetching import Fetching, Outcome
 from damselfly.faces.cli.folders.getting import Getter, ThroughDaemon
 from damselfly.faces.cli.output import printable
-from damselfly.faces.cli.progress import providers_text, shown_on_terminal, size_text
+from damselfly.faces.cli.progress import shown_on_terminal, size_text, summary_text
 from damselfly.services.outputs import beside
 from damselfly.transport.local_client import LocalClient
 from damselfly.wire.local_messages import DownloadRequest
@@ -156,5 +156,4 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
         print(f"dfget: missing: and {len(outcome.missing) - SHOWN_MAX} more", file=sys.stderr)
     count = "1 file" if outcome.files == 1 else f"{outcome.files} files"
     text = f"{folder}: {count}, {size_text(outcome.size_bytes)} in {seconds:.1f} s"
-    parts = [text, providers_text(outcome.bytes_by)]
-    print(printable(", ".join(part for part in parts if part)), file=sys.stderr)
+    print(printable(summary_text(text, outcome.bytes_by)), file=sys.stderr)
