@@ -38,6 +38,7 @@ from damselfly.wire.local_messages import DownloadProgress, DownloadRequest, Pro
 
 READINGS_MAX: Final = 2  # of a bundle of which a file changes; the rest comes one by one then
 FILES_AT_A_TIME: Final = 8  # a large one fills the link; more of them only hold memory
+WAKE_S: Final = 0.5  # so long Ctrl-C may take
 
 
 @dataclass(slots=True)
@@ -95,6 +96,17 @@ class Done:
 
 def _key_of(member: Member) -> str:
     return f"{member.url} {member.size_bytes} {member.digest} {member.version}"
+
+
+def _unfinished(running: set[Future[None]]) -> set[Future[None]]:
+    """Wait a moment for one of them to end; return the others. Raises what one has raised.
+
+    A Ctrl-C that comes just before a thread falls asleep is seen when it wakes up.
+    """
+    ended, others = wait(running, timeout=WAKE_S, return_when=FIRST_COMPLETED)
+    for each in ended:
+        each.result()
+    return others
 
 
 class Fetching:
@@ -191,13 +203,11 @@ class Fetching:
         with ThreadPoolExecutor(at_a_time) as threads:
             try:
                 for url, members in jobs:
-                    if len(running) >= 2 * at_a_time:
-                        ended, running = wait(running, return_when=FIRST_COMPLETED)
-                        for each in ended:
-                            each.result()
+                    while len(running) >= 2 * at_a_time:
+                        running = _unfinished(running)
                     running.add(threads.submit(self._get, url, members))
-                for each in running:
-                    each.result()
+                while running:
+                    running = _unfinished(running)
             except BaseException:  # Ctrl-C: nobody waits for what is on its way
                 threads.shutdown(wait=False, cancel_futures=True)
                 self._getter.stop()
